@@ -1,0 +1,39 @@
+"""
+Interpret audio latent spaces with sparse autoencoders.
+
+resources/   what was fetched            results/      what was made, results/report/index.html last
+logs/        <rule>/<wildcards>.log      benchmarks/   <rule>/<wildcards>.tsv
+
+The experiment is config.yaml; profiles/ says where it runs.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/datasets.smk"
+include: "rules/codecs.smk"
+include: "rules/latents.smk"
+include: "rules/labels.smk"
+include: "rules/saes.smk"
+include: "rules/probes.smk"
+include: "rules/report.smk"
+
+
+report: "rules/report/workflow.rst"
+
+
+rule all:
+    """The report, and every cell: one that was deleted would not come back while the report is newer."""
+    localrule: True
+    default_target: True
+    input:
+        "results/report/index.html",
+        cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/metrics.json"),
+        cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/model.safetensors"),
+        cell_files("results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/metrics.json"),

@@ -1,0 +1,68 @@
+"""
+Codecs: the encoders that the workflow itself trains, and what they keep of the test split.
+
+Needs   results/datasets/{dataset}/manifest.parquet
+        results/labels/pitch/frames/{dataset}/    the originals' pitch, so that only decoded sound is tracked
+Makes   results/codecs/{encoder}/                 weights.safetensors, config.json, history.parquet, quality.json
+"""
+
+
+rule train_codec:
+    """One mini codec, trained on the train split of all datasets."""
+    input:
+        code=encoder_code("train_codec.py"),
+        manifests=manifests(),
+    output:
+        weights="results/codecs/{encoder}/weights.safetensors",
+        config="results/codecs/{encoder}/config.json",
+        history="results/codecs/{encoder}/history.parquet",
+    log:
+        "logs/train_codec/{encoder}.log",
+    benchmark:
+        "benchmarks/train_codec/{encoder}.tsv"
+    wildcard_constraints:
+        encoder=any_of(TRAINED_ENCODERS),
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=120,
+    params:
+        module=encoder_option("module"),
+        options=encoder_option("train_options"),
+        seed=SEED,
+        device=EXPERIMENT["device"],
+    script:
+        "../workflow_scripts/train_codec.py"
+
+
+rule evaluate_codec:
+    """Spectrum and pitch of the test split after encoding and decoding."""
+    input:
+        code=encoder_code("evaluate_codec.py"),
+        manifests=manifests(),
+        weights=encoder_weights,
+        pitch=fine_labels("pitch") if "pitch" in ATTRIBUTES else [],
+    output:
+        "results/codecs/{encoder}/quality.json",
+    log:
+        "logs/evaluate_codec/{encoder}.log",
+    benchmark:
+        "benchmarks/evaluate_codec/{encoder}.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=3000,
+        runtime=240,
+    params:
+        module=encoder_option("module"),
+        options=encoder_option("encode_options"),
+        pitch=TRACKER_OPTIONS,
+        seed=SEED,
+        device=EXPERIMENT["device"],
+    script:
+        "../workflow_scripts/evaluate_codec.py"

@@ -1,0 +1,59 @@
+"""
+Latents: every recording through every encoder, in shards, and the constants that scale them.
+
+Needs   results/datasets/{dataset}/manifest.parquet
+Makes   results/latents/{encoder}/{dataset}/shard~{shard}/   latents.npy (n_frames, d_latent), frames.parquet
+        results/latents/{encoder}/scaling.json               mean and scale of the train split
+"""
+
+
+rule extract_latents:
+    """Encode the clips of one shard of a dataset."""
+    input:
+        code=encoder_code("extract_latents.py"),
+        manifest="results/datasets/{dataset}/manifest.parquet",
+        weights=encoder_weights,
+    output:
+        latents="results/latents/{encoder}/{dataset}/shard~{shard}/latents.npy",
+        frames="results/latents/{encoder}/{dataset}/shard~{shard}/frames.parquet",
+    log:
+        "logs/extract_latents/{encoder}/{dataset}/shard~{shard}.log",
+    benchmark:
+        "benchmarks/extract_latents/{encoder}/{dataset}/shard~{shard}.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=3000,
+        runtime=240,
+    params:
+        module=encoder_option("module"),
+        options=encoder_option("encode_options"),
+        dtype=EXPERIMENT["latents"]["dtype"],
+        device=EXPERIMENT["device"],
+    script:
+        "../workflow_scripts/extract_latents.py"
+
+
+rule measure_scaling:
+    """Mean and scale of an encoder's latents over the train split."""
+    input:
+        code=code("measure_scaling.py"),
+        latents=encoder_latents,
+        frames=encoder_frames,
+        manifests=manifests(),
+    output:
+        "results/latents/{encoder}/scaling.json",
+    log:
+        "logs/measure_scaling/{encoder}.log",
+    benchmark:
+        "benchmarks/measure_scaling/{encoder}.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    script:
+        "../workflow_scripts/measure_scaling.py"

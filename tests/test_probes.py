@@ -1,0 +1,133 @@
+"""Probes: they find the optimum, measure what they say, and contributions add up."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from sonolens import probe_cell, probe_metrics, probes, tables
+from sonolens.files import read_json, write_json
+from sonolens.latents import LatentStore, ScaledFrames, Scaling, measure_scaling
+from sonolens.sae import cell
+from sonolens.sae.model import SparseAutoencoder
+
+SETTINGS = probes.Settings(max_epochs=60, patience=3, batch_frames=128, learning_rate=0.05, seed=0)
+
+
+def labelled(latent_files, data, classes, model=None):
+    files = latent_files(data)
+    store = LatentStore(files["latents"])
+    scaling = Scaling(np.zeros(data.shape[1], np.float32), 1.0)
+    inputs = probes.Inputs(ScaledFrames(store, np.arange(len(data)), scaling), model, torch.device("cpu"))
+    return probes.LabelledInputs.of(inputs, classes[files["order"]])
+
+
+def planted(n_frames=3000, d_latent=6, n_classes=4, seed=0):
+    """Classes that follow from noisy planted directions."""
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((n_classes, d_latent))
+    x = rng.standard_normal((n_frames, d_latent))
+    logits = 2 * x @ directions.T + rng.gumbel(size=(n_frames, n_classes))
+    return x, logits.argmax(axis=1), directions
+
+
+def test_a_probe_reaches_the_optimum_of_a_reference_solver(latent_files):
+    x, classes, directions = planted()
+    train = labelled(latent_files, x, classes)
+    fitted = probes.fit(train, train, 4, SETTINGS)
+    reference = LogisticRegression(C=1e6, max_iter=2000).fit(x, classes)
+    loss = -np.log(reference.predict_proba(x)[np.arange(len(x)), classes]).mean()
+    assert fitted.validation_loss == pytest.approx(loss, abs=2e-3)
+    found = (fitted.weight - fitted.weight.mean(dim=0)).numpy()
+    planted_directions = directions - directions.mean(axis=0)
+    cosine = (found * planted_directions).sum() / np.linalg.norm(found) / np.linalg.norm(planted_directions)
+    assert cosine > 0.99
+
+
+def test_frames_without_a_class_are_left_out(latent_files):
+    x, classes, _ = planted(200)
+    classes[::2] = -1
+    data = labelled(latent_files, x, classes)
+    assert len(data.positions) == 100
+    assert (data.classes >= 0).all()
+    with pytest.raises(ValueError, match="no frame of this split has a class"):
+        probes.LabelledInputs.of(data.inputs, np.full(200, -1))
+
+
+def test_codes_are_the_same_whatever_the_block(latent_files, monkeypatch):
+    x, classes, _ = planted(500)
+    model = SparseAutoencoder(6, 24)
+    model.initialise(torch.Generator().manual_seed(0))
+    data = labelled(latent_files, x, classes, model)
+    weight, bias = torch.randn(4, 24), torch.randn(4)
+    whole = probes.predict_logits(weight, bias, data.inputs, data.positions)
+    means = probes.class_mean_inputs(data, 4)
+    monkeypatch.setattr(probes, "BLOCK_BYTES", 4 * 24 * 11)
+    np.testing.assert_allclose(probes.predict_logits(weight, bias, data.inputs, data.positions), whole, atol=1e-5)
+    torch.testing.assert_close(probes.class_mean_inputs(data, 4), means)
+    # contributions of all features and the bias make up the mean logit of the class
+    contribution = probes.contributions(weight, means)
+    for k in range(4):
+        mean_logit = whole[data.classes == k][:, k].mean()
+        assert contribution[k].sum().item() + bias[k].item() == pytest.approx(mean_logit, abs=1e-4)
+
+
+def test_figures_by_hand():
+    # classes 0..12 are semitones, 13 is unvoiced
+    classes = np.array([0, 0, 5, 12, 13, 13])
+    predicted = np.array([0, 12, 6, 12, 13, 0])
+    logits = np.eye(14)[predicted]
+    kinds = np.array(["solo"] * 4 + ["mix"] * 2)
+    figures = probe_metrics.measure(logits, classes, np.array([13, 13, 0]), np.arange(6), kinds, 13, 0)
+    assert figures["accuracy"] == pytest.approx(3 / 6)
+    assert figures["majority_share"] == pytest.approx(2 / 6)
+    assert figures["within_one_accuracy"] == pytest.approx(4 / 6)
+    assert figures["octave_error_share"] == pytest.approx(1 / 4)  # 0 answered as 12
+    assert figures["voiced_accuracy"] == pytest.approx(2 / 4)
+    assert figures["voiced_majority_share"] == pytest.approx(2 / 4)
+    # F1: class 0: 2·1/(2+2), 5: 0, 6: 0, 12: 2·1/(1+2), 13: 2·1/(2+1)
+    assert figures["macro_f1"] == pytest.approx((0.5 + 0 + 0 + 2 / 3 + 2 / 3) / 5)
+    assert figures["subsets"]["solo"]["accuracy"] == pytest.approx(0.5)
+    assert figures["subsets"]["mix"]["n_frames"] == 2
+    assert "voiced_accuracy" not in figures["subsets"]["mix"]
+
+
+def test_the_interval_draws_clips_not_frames():
+    """Two clips of a thousand equal frames each are two observations."""
+    hits = np.repeat([True, False], 1000)
+    assert probe_metrics.accuracy_interval(hits, np.repeat([0, 1], 1000), 0) == (0.0, 1.0)
+
+
+def test_contribution_table_both_ways():
+    contribution = np.array([[3.0, 1.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0], [5.0, -1.0, 0.5, 0.0]])
+    table = probe_cell.contribution_table(contribution, np.array([0, 2]), 1)
+    rows = {(row.class_index, row.feature): (row.rank_in_class, row.rank_in_feature) for row in table.itertuples()}
+    assert rows == {(0, 0): (1, 0), (0, 1): (0, 1), (0, 3): (0, 1), (2, 0): (1, 1), (2, 2): (0, 1)}
+
+
+def test_a_probe_of_a_cell_from_files_to_files(latent_files, tmp_path):
+    x, classes, _ = planted(3000)
+    files = latent_files(x, classes=classes)
+    files["scaling"] = str(tmp_path / "scaling.json")
+    measure_scaling(files["latents"], files["frames"], files["manifests"], files["scaling"])
+    model = SparseAutoencoder(6, 24)
+    model.initialise(torch.Generator().manual_seed(0))
+    files["model"], files["bins"] = str(tmp_path / "model.safetensors"), str(tmp_path / "bins.json")
+    cell.save(model, Scaling.read(files["scaling"]), files["model"])
+    write_json(files["bins"], {"n_classes": 4, "class_names": list("abcd"), "unit": "none", "edges": []})
+    names = ("probe.safetensors", "metrics.json", "confusion.npy", "contributions.parquet")
+    outputs = {name.split(".")[0]: str(tmp_path / "probe" / name) for name in names}
+    probe_cell.fit_probe(files, outputs, {"encoder": "toy", "dim": 24, "lam": 0.1}, SETTINGS, 3, "cpu")
+    metrics = read_json(outputs["metrics"])
+    confusion = np.load(outputs["confusion"])
+    assert confusion.sum() == metrics["n_test_frames"] == 600
+    assert np.trace(confusion) / 600 == pytest.approx(metrics["accuracy"])
+    assert metrics["accuracy"] > metrics["majority_share"] + 0.2
+    assert metrics["accuracy_low"] <= metrics["accuracy"] <= metrics["accuracy_high"]
+    table = tables.read(outputs["contributions"], tables.CONTRIBUTIONS)
+    assert (table.groupby("class_index")["rank_in_class"].max() <= 3).all()
+    # labels of other latents are noticed
+    shuffled = tables.read(files["labels"], tables.ALIGNED_LABELS).iloc[::-1].reset_index(drop=True)
+    tables.write(shuffled, files["labels"], tables.ALIGNED_LABELS)
+    with pytest.raises(ValueError, match=r"labels\.parquet does not have the rows of the latents"):
+        probe_cell.fit_probe(files, outputs, {}, SETTINGS, 3, "cpu")

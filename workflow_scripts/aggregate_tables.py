@@ -1,0 +1,14 @@
+"""Write the report's tables: cells, probes, claims, the comparison with the paper, and what went in."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job
+from sonolens.report.write_tables import write_tables
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+write_tables(dict(snakemake.input.items()), dict(snakemake.output.items()), snakemake.params.modules)

@@ -1,0 +1,23 @@
+"""Decode the test split, and measure what is left of spectrum and pitch."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job
+from sonolens.codec_evaluation import evaluate_codec
+from sonolens.encoders.loading import load_encoder
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+evaluate_codec(
+    snakemake.wildcards.encoder,
+    load_encoder(snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device),
+    snakemake.input.manifests,
+    snakemake.input.pitch,
+    snakemake.output[0],
+    snakemake.params.pitch,
+    snakemake.params.seed,
+)

@@ -1,0 +1,23 @@
+"""Encode the clips of one shard of a dataset."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job, latents
+from sonolens.encoders.loading import load_encoder
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+latents.extract(
+    load_encoder(
+        snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device
+    ),
+    snakemake.input.manifest,
+    int(snakemake.wildcards.shard),
+    snakemake.output.latents,
+    snakemake.output.frames,
+    snakemake.params.dtype,
+)

@@ -1,0 +1,19 @@
+"""Draw probe accuracy against sparsity, with both baselines."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job, tables
+from sonolens.figures import accuracy, style
+from sonolens.report import schemas
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+figure = accuracy.draw(
+    tables.read(snakemake.input.cells, schemas.CELLS),
+    tables.read(snakemake.input.probes, schemas.PROBES),
+)
+style.save(figure, snakemake.output.png, snakemake.output.svg)

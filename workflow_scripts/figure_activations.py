@@ -1,0 +1,19 @@
+"""Draw how often features are active."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job, tables
+from sonolens.figures import activations, style
+from sonolens.report import schemas
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+figure = activations.draw(
+    tables.read(snakemake.input.cells, schemas.CELLS),
+    tables.read(snakemake.input.activations, schemas.ACTIVATIONS),
+)
+style.save(figure, snakemake.output.png, snakemake.output.svg)

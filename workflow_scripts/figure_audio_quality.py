@@ -1,0 +1,19 @@
+"""Draw what codecs and autoencoders do to sound."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job, tables
+from sonolens.figures import audio_quality, style
+from sonolens.report import schemas
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+figure = audio_quality.draw(
+    snakemake.input.codecs,
+    tables.read(snakemake.input.cells, schemas.CELLS),
+)
+style.save(figure, snakemake.output.png, snakemake.output.svg)

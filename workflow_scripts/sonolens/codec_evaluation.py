@@ -1,0 +1,79 @@
+"""The quality of a codec on the test split: what of each recording is left after encoding and decoding."""
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from sonolens import audio, tables
+from sonolens.audio_distance import log_spectral_distance_db
+from sonolens.codec_quality import mean_interval, pitch_kept_share
+from sonolens.encoders.contract import Encoder
+from sonolens.files import write_json
+from sonolens.labels import pitch
+
+FIGURES = ("log_spectral_distance_db", "pitch_kept_share")
+
+
+def evaluate_codec(
+    name: str,
+    encoder: Encoder,
+    manifest_paths: list[str],
+    pitch_paths: list[str],
+    output_path: str,
+    pitch_options: dict,
+    seed: int,
+) -> None:
+    """Measure every test clip, and write the clips and their means by kind and over all, with 95 % intervals.
+
+    pitch_paths are the originals' fine labels of pitch (tables.FINE_LABELS), measured with pitch_options; with none
+    the originals are tracked here. Raises ValueError if no clip belongs to the test split.
+    """
+    manifest = tables.read_all(manifest_paths, tables.MANIFEST)
+    test = manifest[manifest["split"] == "test"].sort_values("clip_id")
+    if test.empty:
+        raise ValueError(f"no recording belongs to the split 'test', so {name} cannot be evaluated")
+    tracks = _tracks(pitch_paths)
+    clips = []
+    for clip in tqdm(test.itertuples(), total=len(test), desc=f"decoding with {name}", mininterval=5):
+        original = audio.load(clip.path, encoder.sample_rate_hz, encoder.n_channels)
+        track = tracks[clip.clip_id] if tracks else _track(original, encoder, pitch_options)
+        figures = measure_clip(encoder, original, track, pitch_options)
+        clips.append({"clip_id": clip.clip_id, "kind": clip.kind, "instrument": clip.instrument} | figures)
+    table = pd.DataFrame(clips)
+    write_json(
+        output_path,
+        {
+            "encoder": name,
+            "clips": [
+                {key: None if key in FIGURES and np.isnan(value) else value for key, value in clip.items()}
+                for clip in clips
+            ],
+            "by_kind": {kind: _summary(of_kind, seed) for kind, of_kind in table.groupby("kind")},
+            "all": _summary(table, seed),
+        },
+    )
+
+
+def measure_clip(encoder: Encoder, original: np.ndarray, track: np.ndarray, pitch_options: dict) -> dict[str, float]:
+    """FIGURES of one recording (n_channels, n_samples) whose pitch track is `track` (T,); NaN where undefined."""
+    decoded = encoder.decode(encoder.encode(original))[:, : original.shape[1]]
+    return {
+        "log_spectral_distance_db": log_spectral_distance_db(original.mean(axis=0), decoded.mean(axis=0)),
+        "pitch_kept_share": pitch_kept_share(track, _track(decoded, encoder, pitch_options)),
+    }
+
+
+def _track(samples: np.ndarray, encoder: Encoder, options: dict) -> np.ndarray:
+    """Pitch of (n_channels, n_samples) on the 10 ms grid, in semitones, NaN where unvoiced."""
+    return pitch.measure(samples.mean(axis=0), encoder.sample_rate_hz, options).value
+
+
+def _tracks(pitch_paths: list[str]) -> dict[str, np.ndarray]:
+    """Pitch tracks (T,) by clip."""
+    labels = tables.read_all(pitch_paths, tables.FINE_LABELS)
+    labels["clip_id"] = labels["clip_id"].astype(str)
+    return {clip_id: of_clip["value"].to_numpy() for clip_id, of_clip in labels.groupby("clip_id", sort=False)}
+
+
+def _summary(table: pd.DataFrame, seed: int) -> dict:
+    return {figure: mean_interval(table[figure].to_numpy(float), seed) for figure in FIGURES} | {"n_clips": len(table)}

@@ -1,0 +1,107 @@
+"""From the files of a dataset to the list of recordings that the workflow uses: checked, split, sharded.
+
+A dataset is a module of this folder with a card beside it. It offers two functions:
+
+`fetch(folder, options, seed, n_workers) -> DataFrame` puts the data under `folder`, or only looks at data that lie
+elsewhere, and returns what there is as FILES.
+`index(folder, files, options) -> DataFrame` returns CANDIDATES: what each file is, before anything is checked.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
+
+from sonolens import audio, plugins, tables
+from sonolens.datasets.splits import draw_splits
+
+FILES = pa.schema(
+    [
+        ("path", pa.string()),  # relative to the dataset's folder under resources/, or absolute for a user's own
+        ("size_bytes", pa.int64()),
+        ("modified_ns", pa.int64()),  # 0 where sha256 is known
+        ("sha256", pa.string()),  # '' where the file was listed, not read
+        ("group", pa.string()),
+        ("kind", pa.string()),
+        ("instrument", pa.string()),
+        ("split", pa.string()),  # '' where it is to be drawn
+        ("truth_f0_path", pa.string()),
+        ("truth_notes_path", pa.string()),
+    ]
+)
+CANDIDATES = ("stem", "path", "group", "kind", "instrument", "split", "truth_f0_path", "truth_notes_path")
+N_NAMED = 10  # files that an error names
+
+
+def fetch(module: str, path: str | Path, options: dict, seed: int, n_workers: int) -> None:
+    """Fetch a dataset into the folder of `path`, and list its files there."""
+    path = Path(path)
+    files = plugins.load("datasets", module).fetch(path.parent, options, seed, n_workers)
+    tables.write(files, path, FILES)
+
+
+def build(
+    module: str,
+    dataset: str,
+    files_path: str | Path,
+    options: dict,
+    *,
+    seed: int,
+    splits: dict[str, float],
+    shards: int,
+    max_rejected_share: float,
+    min_clip_seconds: float,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The manifest (tables.MANIFEST, sorted by clip_id) and what was rejected (tables.REJECTED) of one dataset.
+
+    Raises ValueError if too many files cannot be used, if none is left, or if the groups do not suffice for the splits.
+    """
+    files = tables.read(files_path, FILES)
+    candidates = plugins.load("datasets", module).index(Path(files_path).parent, files, options)
+    manifest, rejected = check_files(candidates, dataset, min_clip_seconds)
+    refuse_if_too_many(rejected, len(candidates), dataset, max_rejected_share)
+    manifest["split"] = draw_splits(manifest, splits, seed, dataset)
+    manifest["shard"] = [shard_of(clip_id, shards) for clip_id in manifest["clip_id"]]
+    return manifest.sort_values("clip_id", ignore_index=True), rejected
+
+
+def check_files(candidates: pd.DataFrame, dataset: str, min_clip_seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read every candidate once; what can be used, with its length and format, and what cannot, with the reason."""
+    usable, rejected = [], []
+    rows = candidates.to_dict("records")
+    for row in tqdm(rows, desc=f"checking {dataset}", unit="file", mininterval=5):
+        reason = row.pop("problem", None) or audio.why_unusable(row["path"], min_clip_seconds)
+        if reason is not None:
+            rejected.append({"dataset": dataset, "path": row["path"], "reason": reason})
+            continue
+        n_samples, sample_rate_hz, n_channels = audio.header(row["path"])
+        row |= {"clip_id": f"{dataset}/{row.pop('stem')}", "dataset": dataset, "duration_s": n_samples / sample_rate_hz}
+        usable.append(row | {"sample_rate_hz": sample_rate_hz, "n_channels": n_channels})
+    return pd.DataFrame(usable), pd.DataFrame(rejected, columns=tables.REJECTED.names)
+
+
+def refuse_if_too_many(rejected: pd.DataFrame, n_files: int, dataset: str, max_rejected_share: float) -> None:
+    """Raise ValueError, naming the files, if more than `max_rejected_share` of them cannot be used, or none can."""
+    if len(rejected) <= max_rejected_share * n_files and len(rejected) < n_files:
+        return
+    named = "\n".join(f"  {row.path}: {row.reason}" for row in rejected.head(N_NAMED).itertuples())
+    more = f"\n  and {len(rejected) - N_NAMED} more" if len(rejected) > N_NAMED else ""
+    raise ValueError(
+        f"dataset '{dataset}': {len(rejected)} of {n_files} files cannot be used, at most "
+        f"{max_rejected_share:.0%} are accepted (max_rejected_share). Mend them, take them out of the folder, "
+        f"or raise max_rejected_share:\n{named}{more}"
+    )
+
+
+def shard_of(clip_id: str, n_shards: int) -> int:
+    """The shard of a clip: the same on every machine and in every session, whatever other clips there are."""
+    return int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:8], "big") % n_shards
+
+
+def write(manifest: pd.DataFrame, rejected: pd.DataFrame, manifest_path: str | Path, rejected_path: str | Path) -> None:
+    """Write both tables of a dataset."""
+    tables.write(rejected, rejected_path, tables.REJECTED)
+    tables.write(manifest, manifest_path, tables.MANIFEST)

@@ -1,0 +1,19 @@
+"""Where a job computes."""
+
+import torch
+
+
+def torch_device(choice: str) -> torch.device:
+    """The device for `choice`: "cpu", "cuda", or "auto" (a GPU if one can be used, said on the log).
+
+    Raises RuntimeError for "cuda" where no GPU can be used.
+    """
+    has_gpu = torch.cuda.is_available()
+    if choice == "cuda" and not has_gpu:
+        raise RuntimeError(
+            "config key `device` is 'cuda', but this node has no usable GPU; ask for one (resources: gpu=1) "
+            "or set `device: auto`"
+        )
+    device = torch.device("cuda" if has_gpu and choice != "cpu" else "cpu")
+    print(f"device: {device}" + (" (no usable GPU on this node)" if choice == "auto" and not has_gpu else ""))
+    return device

@@ -1,0 +1,129 @@
+"""The experiment: a config checked against the schema and the cards, with defaults filled in.
+
+Read by every Snakemake process, the remote ones included, so nothing heavy is imported here.
+"""
+
+import difflib
+import math
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError, validators
+
+from sonolens import plugins
+
+# (key in the config, folder of the plugins, keys of an entry that are not options of its module)
+PLUGIN_LISTS = (
+    ("datasets", "datasets", {"name", "module", "shards"}),
+    ("encoders", "encoders", {"name", "module"}),
+    ("attributes", "labels", {"name", "module"}),
+)
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run; the message names the key and says what is allowed."""
+
+
+def _filling_defaults(validator_class: type) -> type:
+    """A validator that sets absent properties to their default before it checks them."""
+    check_properties = validator_class.VALIDATORS["properties"]
+
+    def fill_then_check(validator, properties, instance, schema):
+        if isinstance(instance, dict):
+            for name, subschema in properties.items():
+                if "default" in subschema and name not in instance:
+                    # a copy: defaults that are mappings are filled further
+                    instance[name] = yaml.safe_load(yaml.safe_dump(subschema["default"]))
+        yield from check_properties(validator, properties, instance, schema)
+
+    return validators.extend(validator_class, {"properties": fill_then_check})
+
+
+_Validator = _filling_defaults(Draft202012Validator)
+
+
+def _explain(error: ValidationError, prefix: str) -> str:
+    """One line that names the key, what was found there and what is allowed."""
+    place = prefix
+    for step in error.absolute_path:
+        place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
+    if error.validator == "additionalProperties":
+        allowed = sorted(error.schema["properties"])
+        unknown = sorted(set(error.instance) - set(allowed))
+        near = [match for name in unknown for match in difflib.get_close_matches(name, allowed, n=1)]
+        hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
+        names = ", ".join(map(repr, unknown))
+        return f"{place or 'the top level'}: no such key: {names}; allowed are {', '.join(allowed)}{hint}"
+    meaning = error.schema["description"] if "description" in error.schema else ""
+    text = f"{place or 'the top level'}: {error.message}"
+    if isinstance(error.instance, str) and error.validator == "type":
+        text += " (YAML reads 1e-3 as text: write 1.0e-3)" if "number" in str(error.validator_value) else ""
+    return f"{text}. {meaning}".strip()
+
+
+def check(instance: object, schema: dict, prefix: str = "") -> None:
+    """Fill the schema's defaults into `instance`, in place. Raises ConfigError listing every fault."""
+    faults = sorted({_explain(error, prefix) for error in _Validator(schema).iter_errors(instance)})
+    if faults:
+        raise ConfigError("the config cannot be used:\n  " + "\n  ".join(faults))
+
+
+def _resolve_plugins(config: dict) -> None:
+    """Split each entry of the plugin lists into its own keys and `options`, the latter checked against the card."""
+    for key, folder, own in PLUGIN_LISTS:
+        names = [entry["name"] for entry in config[key]]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"{key}: the names {twice} stand there twice; give each entry a name of its own")
+        for position, entry in enumerate(config[key]):
+            if "module" not in entry:
+                entry["module"] = entry["name"]
+            try:
+                card = plugins.card(folder, entry["module"])
+            except ValueError as error:
+                raise ConfigError(f"{key}[{position}].module: {error}") from error
+            options = {name: entry.pop(name) for name in list(entry) if name not in own}
+            check(options, card["options"], f"{key}[{position}] ({entry['name']})")
+            entry["options"] = options
+            entry["card"] = card
+
+
+def _check_meaning(config: dict) -> None:
+    """What a schema cannot say."""
+    total = sum(config["splits"].values())
+    if not math.isclose(total, 1.0, abs_tol=1e-9):
+        raise ConfigError(f"splits: train, validation and test add up to {total:g}, not to 1")
+    encoders = {entry["name"] for entry in config["encoders"]}
+    unknown = sorted(set(config["objective"]["encoders"]) - encoders)
+    if unknown:
+        raise ConfigError(f"objective.encoders: {unknown} are not among the encoders {sorted(encoders)}")
+    if config["sae"]["warmup_share"] + config["sae"]["decay_share"] > 1:
+        raise ConfigError("sae: warmup_share and decay_share add up to more than 1")
+
+
+def resolve(config: dict, schema_path: str | Path) -> dict:
+    """The config with defaults filled in and each plugin entry split into own keys, `options` and `card`.
+
+    Raises ConfigError, naming each faulty key and what is allowed there.
+    """
+    resolved = yaml.safe_load(yaml.safe_dump(config))  # a deep copy of plain types; Snakemake passes its own
+    check(resolved, yaml.safe_load(Path(schema_path).read_text()))
+    _resolve_plugins(resolved)
+    _check_meaning(resolved)
+    return resolved
+
+
+def dims(config: dict, encoder: str) -> list[int]:
+    """n_features of the grid for one encoder, ascending: its d_latent times each expansion."""
+    d_latent = entry(config, "encoders", encoder)["card"]["d_latent"]
+    return sorted(d_latent * expansion for expansion in config["sae"]["expansions"])
+
+
+def entry(config: dict, key: str, name: str) -> dict:
+    """The entry called `name` of one of the plugin lists."""
+    return next(entry for entry in config[key] if entry["name"] == name)
+
+
+def names(config: dict, key: str) -> list[str]:
+    """Names of the entries of a plugin list, in the config's order."""
+    return [entry["name"] for entry in config[key]]

@@ -1,0 +1,52 @@
+"""Confusion matrices of the selected cell."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from sonolens.figures import style
+from sonolens.files import read_json
+from sonolens.cell_selection import path_of
+
+
+def draw(selected_paths: list[str], bins_paths: list[str], confusion_paths: list[str]) -> Figure:
+    """Rows are encoders, columns attributes; each matrix (n_classes, n_classes) by shares of the true class.
+
+    selected_paths: one per encoder; bins_paths: one per attribute; confusion_paths: of all cells and attributes
+    """
+    selected, bins = [read_json(path) for path in selected_paths], [read_json(path) for path in bins_paths]
+    figure, panels = style.new_figure(len(selected), len(bins), row_height_in=3.5)
+    image = None
+    for cell, row in zip(selected, panels, strict=True):
+        for classes, axes in zip(bins, row, strict=True):
+            counts = np.load(path_of(cell, confusion_paths, f"/{cell['encoder']}/", f"/{classes['attribute']}/"))
+            image = _matrix(axes, counts, classes["class_names"])
+            axes.set_xlabel(f"predicted {classes['attribute']} ({classes['unit']})")
+            axes.set_ylabel(f"true {classes['attribute']} ({classes['unit']})")
+            axes.set_title(f"accuracy {np.trace(counts) / max(counts.sum(), 1):.3f}", loc="right")
+        row[0].set_title(f"{cell['encoder']} {cell['dim']}, λ {cell['lam']:g}", loc="left", fontweight="bold")
+    bar = figure.colorbar(image, ax=panels, shrink=0.5, aspect=30, pad=0.01, ticks=[0, 0.05, 0.2, 0.5, 1])
+    bar.set_label("share of the true class's frames")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def class_ticks(names: list[str], n_shown: int = 6) -> tuple[list[int], list[str]]:
+    """Indices and names of about `n_shown` classes, first and last among them."""
+    at = np.unique(np.linspace(0, len(names) - 1, min(n_shown, len(names))).round().astype(int))
+    return at.tolist(), [names[i] for i in at]
+
+
+def _matrix(axes: Axes, counts: np.ndarray, names: list[str]) -> AxesImage:
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+    axes.set_facecolor(style.PALE)  # a true class without test frames
+    axes.grid(False)
+    # the square root: a diffuse row would be black on a linear scale
+    image = axes.imshow(shares, cmap="cividis", norm=PowerNorm(0.5, 0, 1), origin="lower")
+    at, texts = class_ticks(names)
+    axes.set_xticks(at, texts, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(at, texts)
+    return image

@@ -1,0 +1,43 @@
+"""Files that are either whole or not there."""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it there once the block has ended well.
+
+    The temporary file is flushed to disk before the rename, and removed if the block raises (a full disk
+    included), so that nothing half-written ever stands under `path`. The name is new for each call: two
+    writers of one path do not meet, the last to finish wins.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept: soundfile, numpy and matplotlib choose a format by it.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: dict | list) -> None:
+    """Write JSON with sorted keys; NaN is refused, since it is not JSON."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict:
+    """Read JSON; a damaged file is named in the error."""
+    try:
+        return json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable as JSON ({error}); delete it and run again") from error

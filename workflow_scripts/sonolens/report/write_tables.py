@@ -1,0 +1,38 @@
+"""Write every CSV of the report."""
+
+import pandas as pd
+
+from sonolens import tables
+from sonolens.report import claims, data_tables, paper
+from sonolens.report.csv_tables import sorted_probes, wide_cells, write_csv
+from sonolens.report.schemas import CELLS, OBJECTIVE, PROBES
+
+
+def objective_rows(objective: pd.DataFrame) -> pd.DataFrame:
+    """objective.csv, without what differs from run to run."""
+    table = objective.drop(columns=["frames_per_s", "train_seconds"])
+    return table.sort_values(["encoder", "dim", "lam", "l1_on"], ignore_index=True)
+
+
+def write_tables(inputs: dict, outputs: dict, modules: dict[str, str]) -> None:
+    """Write results/report/tables/*.csv.
+
+    inputs: paths of the gathered tables (cells, probes, objective), and of codecs, manifests, rejected, labels
+    outputs: path of each CSV by its name
+    modules: {name of an encoder in the config: its module}
+    """
+    cells, probes = tables.read(inputs["cells"], CELLS), tables.read(inputs["probes"], PROBES)
+    rejected = data_tables.rejected_files(inputs["rejected"])
+    written = {
+        "cells": wide_cells(cells, probes),
+        "probes": sorted_probes(probes),
+        "paper_comparison": paper.compare(cells, probes, modules),
+        "claims": claims.judge(cells, probes, modules),
+        "objective": objective_rows(tables.read(inputs["objective"], OBJECTIVE)),
+        "codecs": data_tables.codec_quality(inputs["codecs"]),
+        "labels": data_tables.label_check(inputs["labels"]),
+        "recordings": data_tables.recordings(inputs["manifests"], rejected),
+        "rejected": rejected,
+    }
+    for name, frame in written.items():
+        write_csv(frame, outputs[name])

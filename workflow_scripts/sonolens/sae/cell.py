@@ -1,0 +1,98 @@
+"""One cell of the grid, from files to files."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sonolens import tables
+from sonolens.device import torch_device
+from sonolens.files import replacing, write_json
+from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_and_split, split_rows
+from sonolens.sae.evaluation import activation_frequency, evaluate, explained_variance_interval
+from sonolens.sae.model import SparseAutoencoder
+from sonolens.sae.training import Settings, Trained, train
+
+
+def save(model: SparseAutoencoder, scaling: Scaling, path: str | Path) -> None:
+    """Weights and the two scaling constants as safetensors, (latent_mean (D,), latent_scale ())."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors["latent_mean"] = torch.from_numpy(scaling.mean.copy())
+    tensors["latent_scale"] = torch.tensor(scaling.scale, dtype=torch.float64)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SparseAutoencoder, Scaling]:
+    """What `save` wrote. Raises ValueError naming the file if it is no such model."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
+        scaling = Scaling(tensors.pop("latent_mean").numpy(), float(tensors.pop("latent_scale")))
+        model = SparseAutoencoder(tensors["W_dec"].shape[0], tensors["W_dec"].shape[1])
+        model.load_state_dict(tensors)
+    except Exception as error:
+        raise ValueError(f"{path} is not a sparse autoencoder of this workflow ({error}); delete it and run again") from error
+    return model.to(device), scaling
+
+
+def train_cell(
+    inputs: Mapping[str, str | list[str]], outputs: Mapping[str, str], encoder: str, settings: Settings, device: str
+) -> None:
+    """Train one cell and measure it on the test split.
+
+    inputs: latents and frames (a path per shard), manifests, scaling. outputs: model, config, metrics, history.
+    """
+    where = torch_device(device)
+    store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
+    frames = clip_and_split(inputs["frames"], inputs["manifests"])
+    split = {
+        name: ScaledFrames(store, split_rows(frames, name), scaling) for name in ("train", "validation", "test")
+    }
+    trained = train(split["train"], split["validation"], settings, where)
+    test_clips = frames["clip_id"].cat.codes.to_numpy()[split["test"].rows]
+    metrics = _metrics(trained, split, settings, test_clips) | {"encoder": encoder}
+    save(trained.model, scaling, outputs["model"])
+    tables.write(trained.history, outputs["history"], tables.SAE_HISTORY)
+    write_json(outputs["config"], asdict(settings) | {"encoder": encoder, "d_latent": store.d_latent})
+    write_json(outputs["metrics"], metrics)
+
+
+def _metrics(trained: Trained, split: dict[str, ScaledFrames], settings: Settings, test_clips) -> dict:
+    """The reported figures of a cell; all but those under `validation` are of the test split."""
+    test = evaluate(trained.model, split["test"])
+    validation = evaluate(trained.model, split["validation"])
+    low, high = explained_variance_interval(test.squared_error, split["test"], test_clips, settings.seed)
+    d_latent = split["train"].d_latent
+    return {
+        "dim": settings.n_features,
+        "d_latent": d_latent,
+        "expansion": settings.n_features // d_latent,
+        "lam": settings.lam,
+        "l1_on": settings.l1_on,
+        "seed": settings.seed,
+        "n_steps": settings.steps,
+        "n_train_frames": len(split["train"]),
+        "n_test_frames": len(split["test"]),
+        "sparsity": test.sparsity,
+        "l0": test.l0,
+        "explained_variance": test.explained_variance,
+        "explained_variance_low": low,
+        "explained_variance_high": high,
+        "mse": test.mse,
+        "dead_share": test.dead_share,
+        "n_dead": int((test.n_active == 0).sum()),
+        "hidden_norm": test.hidden_norm,
+        "activation_frequency": activation_frequency(test.n_active, test.n_frames),
+        "validation": {
+            "sparsity": validation.sparsity,
+            "l0": validation.l0,
+            "explained_variance": validation.explained_variance,
+            "mse": validation.mse,
+        },
+        "frames_per_s": settings.steps * min(settings.batch_frames, len(split["train"])) / trained.train_seconds,
+        "train_seconds": trained.train_seconds,
+    }

@@ -1,0 +1,132 @@
+"""Every Parquet table of the workflow: its columns, their types, and their units.
+
+Tables are written and read here only, so that a column exists in one place. A unit or meaning stands in the field's
+metadata and travels inside the file.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sonolens.files import replacing
+
+
+def _columns(**columns: tuple[pa.DataType, str]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"is": text}) for name, (kind, text) in columns.items()])
+
+
+CLIP_ID = (pa.dictionary(pa.int32(), pa.string()), "the recording, unique over datasets: <dataset>/<stem>")
+
+MANIFEST = _columns(
+    clip_id=(pa.string(), "unique over datasets: <dataset>/<stem>"),
+    dataset=(pa.string(), "name in the config"),
+    path=(pa.string(), "audio file, relative to the project's root or absolute"),
+    group=(pa.string(), "recordings that must lie in one split: a composition, a performer"),
+    split=(pa.string(), "train, validation or test"),
+    shard=(pa.int32(), "hash of clip_id modulo the dataset's number of shards"),
+    duration_s=(pa.float64(), "seconds"),
+    sample_rate_hz=(pa.int32(), "of the file"),
+    n_channels=(pa.int32(), "of the file"),
+    kind=(pa.string(), "solo, mix, drums or unknown"),
+    instrument=(pa.string(), "free text, '' if not known"),
+    truth_f0_path=(pa.string(), "table of TRUTH_F0, '' if there is none"),
+    truth_notes_path=(pa.string(), "table of TRUTH_NOTES, '' if there is none"),
+)
+REJECTED = _columns(
+    dataset=(pa.string(), "name in the config"),
+    path=(pa.string(), "audio file"),
+    reason=(pa.string(), "why it cannot be used"),
+)
+TRUTH_F0 = _columns(
+    time_s=(pa.float64(), "seconds from the start of the recording"),
+    f0_hz=(pa.float32(), "fundamental frequency, NaN where nothing sounds"),
+)
+TRUTH_NOTES = _columns(
+    onset_s=(pa.float64(), "seconds"),
+    offset_s=(pa.float64(), "seconds"),
+    midi=(pa.float32(), "MIDI number of the note"),
+    part=(pa.string(), "voice or instrument"),
+)
+LATENT_FRAMES = _columns(
+    clip_id=CLIP_ID,
+    frame_index=(pa.int32(), "index of the latent frame within its clip; row r belongs to row r of latents.npy"),
+)
+FINE_LABELS = _columns(
+    clip_id=CLIP_ID,
+    frame_index=(pa.int32(), "j-th 10 ms frame, which stands for the time (j + 0.5)·10 ms"),
+    value=(pa.float32(), "in the attribute's unit, NaN where it is undefined"),
+    weight=(pa.float32(), "what the attribute pools by: periodicity for pitch, energy for timbre"),
+)
+ALIGNED_LABELS = _columns(
+    clip_id=CLIP_ID,
+    frame_index=(pa.int32(), "index of the latent frame within its clip, in the order of the latents"),
+    value=(pa.float32(), "in the attribute's unit, NaN where it is undefined"),
+    class_index=(pa.int16(), "class of the attribute, -1 where the frame is left out"),
+)
+SAE_HISTORY = _columns(
+    step=(pa.int32(), "optimiser steps done"),
+    loss=(pa.float32(), "mean over the steps since the row before: mse + λ·l1"),
+    mse=(pa.float32(), "mean over frames of ‖x − x̂‖²"),
+    l1=(pa.float32(), "mean over frames of ‖f‖₁ (or ‖h‖₁, as configured)"),
+    learning_rate=(pa.float32(), "at this step"),
+    validation_explained_variance=(pa.float32(), "1 − residual variance / variance"),
+    validation_sparsity=(pa.float32(), "share of inactive features"),
+    validation_l0=(pa.float32(), "active features per frame"),
+    validation_hidden_norm=(pa.float32(), "mean over frames of ‖h‖₂, before the norm"),
+    dead_share=(pa.float32(), "share of features that no validation frame activates"),
+)
+CODEC_HISTORY = _columns(
+    step=(pa.int32(), "optimiser steps done"),
+    loss=(pa.float32(), "mean over the steps since the row before"),
+    reconstruction=(pa.float32(), "its spectral part"),
+    bottleneck=(pa.float32(), "KL (nats per frame) or commitment loss"),
+)
+CONTRIBUTIONS = _columns(
+    class_index=(pa.int16(), "class k of the attribute"),
+    feature=(pa.int32(), "feature j of the SAE"),
+    contribution=(pa.float32(), "W_kj · f_j, mean over the test frames of class k"),
+    rank_in_class=(pa.int32(), "1 is the feature that speaks most for class k; 0 if beyond the table's depth"),
+    rank_in_feature=(pa.int32(), "1 is the class that feature j speaks most for; 0 if beyond the table's depth"),
+)
+TRACKS = _columns(
+    clip_id=CLIP_ID,
+    attribute=(pa.string(), "pitch, amplitude, ..."),
+    unit=(pa.string(), "of value"),
+    time_s=(pa.float64(), "seconds from the start of the recording"),
+    value=(pa.float32(), "the label, in the attribute's unit; NaN where it is undefined"),
+    class_index=(pa.int16(), "its class, -1 where the frame is left out"),
+    predicted_class=(pa.int16(), "the probe's most probable class"),
+    predicted_value=(pa.float32(), "centre of that class, in the attribute's unit; NaN for unvoiced"),
+)
+
+
+def write(frame: pd.DataFrame, path: str | Path, schema: pa.Schema) -> None:
+    """Write `frame` as Parquet under `schema`. Raises if a column is missing, unknown, or of another type."""
+    unknown = sorted(set(frame.columns) - set(schema.names))
+    missing = sorted(set(schema.names) - set(frame.columns))
+    if unknown or missing:
+        raise ValueError(f"{path}: unknown columns {unknown}, missing columns {missing}")
+    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
+    """Read a table written under `schema`. Raises ValueError naming the file if it is damaged or another table."""
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} cannot be read as Parquet ({error}); delete it and run again") from error
+    missing = sorted(set(schema.names) - set(table.column_names))
+    if missing:
+        raise ValueError(f"{path} lacks the columns {missing}; it is another table or of an older version")
+    return table.select(schema.names).to_pandas()
+
+
+def read_all(paths: list[str], schema: pa.Schema) -> pd.DataFrame:
+    """Read several tables of one kind below each other, in the order given."""
+    frames = [read(path, schema) for path in paths]
+    joined = pd.concat(frames, ignore_index=True) if frames else schema.empty_table().to_pandas()
+    return joined
