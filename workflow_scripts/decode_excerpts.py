@@ -13,9 +13,7 @@ job.log_to(snakemake.log[0])
 job.use_threads(snakemake.threads)
 
 audio_evaluation.decode_excerpts(
-    load_encoder(
-        snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device
-    ),
+    load_encoder(snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device),
     snakemake.input.manifests,
     snakemake.output[0],
     n_clips=snakemake.params.clips,

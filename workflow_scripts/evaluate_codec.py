@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from sonolens import job
 from sonolens.codec_evaluation import evaluate_codec
+from sonolens.device import torch_device
 from sonolens.encoders.loading import load_encoder
 
 if TYPE_CHECKING:
@@ -20,4 +21,5 @@ evaluate_codec(
     snakemake.output[0],
     snakemake.params.pitch,
     snakemake.params.seed,
+    str(torch_device(snakemake.params.device)),
 )

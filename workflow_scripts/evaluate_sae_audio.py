@@ -13,9 +13,7 @@ job.log_to(snakemake.log[0])
 job.use_threads(snakemake.threads)
 
 audio_evaluation.evaluate_cell(
-    load_encoder(
-        snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device
-    ),
+    load_encoder(snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device),
     snakemake.input.excerpts,
     snakemake.input.model,
     snakemake.output[0],

@@ -12,9 +12,7 @@ job.log_to(snakemake.log[0])
 job.use_threads(snakemake.threads)
 
 latents.extract(
-    load_encoder(
-        snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device
-    ),
+    load_encoder(snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device),
     snakemake.input.manifest,
     int(snakemake.wildcards.shard),
     snakemake.output.latents,

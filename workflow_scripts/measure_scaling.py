@@ -10,6 +10,4 @@ if TYPE_CHECKING:
 job.log_to(snakemake.log[0])
 job.use_threads(snakemake.threads)
 
-latents.measure_scaling(
-    snakemake.input.latents, snakemake.input.frames, snakemake.input.manifests, snakemake.output[0]
-)
+latents.measure_scaling(snakemake.input.latents, snakemake.input.frames, snakemake.input.manifests, snakemake.output[0])

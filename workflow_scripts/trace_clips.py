@@ -13,9 +13,7 @@ job.log_to(snakemake.log[0])
 job.use_threads(snakemake.threads)
 
 trace_clips(
-    load_encoder(
-        snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device
-    ),
+    load_encoder(snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device),
     inputs=dict(snakemake.input.items()),
     outputs=dict(snakemake.output.items()),
     attributes=snakemake.params.attributes,

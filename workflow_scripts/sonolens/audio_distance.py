@@ -17,15 +17,17 @@ def log_spectral_distance_db(reference: np.ndarray, estimate: np.ndarray, n_fft:
     """
     if reference.ndim != 1 or reference.shape != estimate.shape:
         raise ValueError(f"two waveforms (n_samples,) are compared, got {reference.shape} and {estimate.shape}")
-    total, n_frames = 0.0, 0
-    for start in range(0, max(len(reference), 1), _BLOCK_FRAMES * (n_fft // 4)):
-        stretch = slice(start, start + (_BLOCK_FRAMES + 3) * (n_fft // 4))
+    hop = n_fft // 4
+    total, n_sounding = 0.0, 0
+    n_frames = max(len(reference) - n_fft, 0) // hop + 1
+    for first in range(0, n_frames, _BLOCK_FRAMES):
+        stretch = slice(first * hop, (min(first + _BLOCK_FRAMES, n_frames) - 1) * hop + n_fft)
         level, level_estimate = (_levels_db(audio[stretch], n_fft) for audio in (reference, estimate))
-        sounds = level.max(axis=1, initial=FLOOR_DB) > FLOOR_DB
+        sounds = level.max(axis=1) > FLOOR_DB
         distance = np.sqrt(np.mean((level - level_estimate) ** 2, axis=1))
         total += float(distance[sounds].sum())
-        n_frames += int(sounds.sum())
-    return total / n_frames if n_frames else float("nan")
+        n_sounding += int(sounds.sum())
+    return total / n_sounding if n_sounding else float("nan")
 
 
 def multi_resolution_log_spectral_distance_db(reference: np.ndarray, estimate: np.ndarray) -> float:

@@ -22,23 +22,36 @@ def evaluate_codec(
     output_path: str,
     pitch_options: dict,
     seed: int,
+    device: str,
 ) -> None:
     """Measure every test clip, and write the clips and their means by kind and over all, with 95 % intervals.
 
     pitch_paths are the originals' fine labels of pitch (tables.FINE_LABELS), measured with pitch_options; with none
-    the originals are tracked here. Raises ValueError if no clip belongs to the test split.
+    the originals are tracked here, on `device` like the decoded ones. Raises ValueError if no clip belongs to the test split.
     """
     manifest = tables.read_all(manifest_paths, tables.MANIFEST)
     test = manifest[manifest["split"] == "test"].sort_values("clip_id")
     if test.empty:
         raise ValueError(f"no recording belongs to the split 'test', so {name} cannot be evaluated")
     tracks = _tracks(pitch_paths)
+
+    def track(samples: np.ndarray) -> np.ndarray:
+        return pitch.measure(samples.mean(axis=0), encoder.sample_rate_hz, pitch_options, device).value
+
     clips = []
     for clip in tqdm(test.itertuples(), total=len(test), desc=f"decoding with {name}", mininterval=5):
         original = audio.load(clip.path, encoder.sample_rate_hz, encoder.n_channels)
-        track = tracks[clip.clip_id] if tracks else _track(original, encoder, pitch_options)
-        figures = measure_clip(encoder, original, track, pitch_options)
-        clips.append({"clip_id": clip.clip_id, "kind": clip.kind, "instrument": clip.instrument} | figures)
+        decoded = encoder.decode(encoder.encode(original))[:, : original.shape[1]]
+        original_track = tracks[clip.clip_id] if tracks else track(original)
+        clips.append(
+            {
+                "clip_id": clip.clip_id,
+                "kind": clip.kind,
+                "instrument": clip.instrument,
+                "log_spectral_distance_db": log_spectral_distance_db(original.mean(axis=0), decoded.mean(axis=0)),
+                "pitch_kept_share": pitch_kept_share(original_track, track(decoded)),
+            }
+        )
     table = pd.DataFrame(clips)
     write_json(
         output_path,
@@ -52,20 +65,6 @@ def evaluate_codec(
             "all": _summary(table, seed),
         },
     )
-
-
-def measure_clip(encoder: Encoder, original: np.ndarray, track: np.ndarray, pitch_options: dict) -> dict[str, float]:
-    """FIGURES of one recording (n_channels, n_samples) whose pitch track is `track` (T,); NaN where undefined."""
-    decoded = encoder.decode(encoder.encode(original))[:, : original.shape[1]]
-    return {
-        "log_spectral_distance_db": log_spectral_distance_db(original.mean(axis=0), decoded.mean(axis=0)),
-        "pitch_kept_share": pitch_kept_share(track, _track(decoded, encoder, pitch_options)),
-    }
-
-
-def _track(samples: np.ndarray, encoder: Encoder, options: dict) -> np.ndarray:
-    """Pitch of (n_channels, n_samples) on the 10 ms grid, in semitones, NaN where unvoiced."""
-    return pitch.measure(samples.mean(axis=0), encoder.sample_rate_hz, options).value
 
 
 def _tracks(pitch_paths: list[str]) -> dict[str, np.ndarray]:

@@ -40,9 +40,10 @@ def _labelled_splits(
     store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
     frames = clip_and_split(inputs["frames"], inputs["manifests"])
     labels = tables.read(inputs["labels"], tables.ALIGNED_LABELS)
-    same = len(labels) == len(frames) and (
-        labels["clip_id"].astype(str).to_numpy() == frames["clip_id"].astype(str).to_numpy()
-    ).all()
+    same = (
+        len(labels) == len(frames)
+        and (labels["clip_id"].astype(str).to_numpy() == frames["clip_id"].astype(str).to_numpy()).all()
+    )
     if not same:
         raise ValueError(f"{inputs['labels']} does not have the rows of the latents; align the labels again")
     classes = labels["class_index"].to_numpy()
@@ -74,7 +75,7 @@ def fit_probe(
     says which probe it is and stands in its metrics.
     """
     where = torch_device(device)
-    model = cell.load(inputs["model"], where)[0] if "model" in inputs else None  # noqa: SIM401
+    model = cell.load(inputs["model"], where)[0] if "model" in inputs else None
     bins = read_json(inputs["bins"])
     data = _labelled_splits(inputs, model, where)
     fitted = fit(data.splits["train"], data.splits["validation"], bins["n_classes"], settings)
@@ -88,9 +89,7 @@ def fit_probe(
         tables.write(table, outputs["contributions"], tables.CONTRIBUTIONS)
 
 
-def _write_figures(
-    fitted: Fit, data: _Data, bins: dict, outputs: Mapping[str, str], identity: dict, seed: int
-) -> None:
+def _write_figures(fitted: Fit, data: _Data, bins: dict, outputs: Mapping[str, str], identity: dict, seed: int) -> None:
     test, validation = data.splits["test"], data.splits["validation"]
     logits = predict_logits(fitted.weight, fitted.bias, test.inputs, test.positions)
     validation_logits = predict_logits(fitted.weight, fitted.bias, validation.inputs, validation.positions)

@@ -39,7 +39,7 @@ def octave_error_share(classes: np.ndarray, predicted: np.ndarray, voiced_classe
 
 
 def accuracy_interval(hits: np.ndarray, clip_codes: np.ndarray, seed: int, n_resamples: int = 1000):
-    """Bootstrap 95 % interval of the mean of `hits` (N,), clips drawn with replacement, since frames of one are alike."""
+    """Bootstrap 95 % interval of the mean of `hits` (N,); clips are drawn, since the frames of one are alike."""
     clips = np.unique(clip_codes, return_inverse=True)[1]
     n_clips = clips.max() + 1
     n_hits, n_frames = np.bincount(clips, hits, n_clips), np.bincount(clips, minlength=n_clips)

@@ -128,5 +128,4 @@ def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
 def read_all(paths: list[str], schema: pa.Schema) -> pd.DataFrame:
     """Read several tables of one kind below each other, in the order given."""
     frames = [read(path, schema) for path in paths]
-    joined = pd.concat(frames, ignore_index=True) if frames else schema.empty_table().to_pandas()
-    return joined
+    return pd.concat(frames, ignore_index=True) if frames else schema.empty_table().to_pandas()

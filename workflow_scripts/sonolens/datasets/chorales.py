@@ -24,7 +24,7 @@ CYCLE = "smdsssmssdsmssmsdssm"
 
 
 def fetch(folder: Path, options: dict, seed: int, n_workers: int) -> pd.DataFrame:
-    """Render the corpus under `folder` on `n_workers` processes; one row of manifest.FILES per clip."""
+    """Render the corpus under `folder` on `n_workers` processes; one row of files.FILES per clip."""
     plans = plan_clips(max(1, round(options["minutes"] * 60.0 / options["clip_seconds"])), seed)
     work = partial(write_clip, folder=folder, seed=seed, options=options)
     rows = pd.DataFrame(tqdm(_map(work, plans, n_workers), "rendering", len(plans), unit="clip", mininterval=5))
@@ -34,9 +34,10 @@ def fetch(folder: Path, options: dict, seed: int, n_workers: int) -> pd.DataFram
 
 
 def index(folder: Path, files: pd.DataFrame, options: dict) -> pd.DataFrame:
-    """Every clip as a candidate (manifest.CANDIDATES)."""
+    """Every clip as a candidate (files.CANDIDATES)."""
     rows = files.drop(columns=["size_bytes", "modified_ns", "sha256"])
-    rows.insert(0, "stem", [Path(path).stem for path in rows["path"]])
+    rows["stem"] = [Path(path).stem for path in rows["path"]]
+    rows["problem"] = None
     for column in ("path", "truth_f0_path", "truth_notes_path"):
         rows[column] = [str(folder / path) if path else "" for path in rows[column]]
     return rows

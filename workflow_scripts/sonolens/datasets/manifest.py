@@ -3,36 +3,21 @@
 A dataset is a module of this folder with a card beside it. It offers two functions:
 
 `fetch(folder, options, seed, n_workers) -> DataFrame` puts the data under `folder`, or only looks at data that lie
-elsewhere, and returns what there is as FILES.
-`index(folder, files, options) -> DataFrame` returns CANDIDATES: what each file is, before anything is checked.
+elsewhere, and returns what there is (files.FILES).
+`index(folder, files, options) -> DataFrame` returns what each file is (files.CANDIDATES), before anything
+is checked.
 """
 
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 from tqdm import tqdm
 
 from sonolens import audio, plugins, tables
+from sonolens.datasets.files import CANDIDATES, FILES
 from sonolens.datasets.splits import draw_splits
 
-FILES = pa.schema(
-    [
-        ("path", pa.string()),  # relative to the dataset's folder under resources/, or absolute for a user's own
-        ("size_bytes", pa.int64()),
-        ("modified_ns", pa.int64()),  # 0 where sha256 is known
-        ("sha256", pa.string()),  # '' where the file was listed, not read
-        ("group", pa.string()),
-        ("kind", pa.string()),
-        ("instrument", pa.string()),
-        ("split", pa.string()),  # '' where it is to be drawn
-        ("truth_f0_path", pa.string()),
-        ("truth_notes_path", pa.string()),
-    ]
-)
-CANDIDATES = ("stem", "path", "group", "kind", "instrument", "split", "truth_f0_path", "truth_notes_path")
 N_NAMED = 10  # files that an error names
 
 
@@ -71,9 +56,9 @@ def build(
 def check_files(candidates: pd.DataFrame, dataset: str, min_clip_seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read every candidate once; what can be used, with its length and format, and what cannot, with the reason."""
     usable, rejected = [], []
-    rows = candidates.to_dict("records")
+    rows = candidates[list(CANDIDATES)].to_dict("records")
     for row in tqdm(rows, desc=f"checking {dataset}", unit="file", mininterval=5):
-        reason = row.pop("problem", None) or audio.why_unusable(row["path"], min_clip_seconds)
+        reason = row.pop("problem") or audio.why_unusable(row["path"], min_clip_seconds)
         if reason is not None:
             rejected.append({"dataset": dataset, "path": row["path"], "reason": reason})
             continue

@@ -75,7 +75,9 @@ def choose_timing(score: Score, rng: np.random.Generator) -> Timing:
     periods, phases = rng.uniform(5.0, 13.0, 2), rng.uniform(0.0, 2 * np.pi, 2)
     waves = np.sin(2 * np.pi * middles[:, None] / periods + phases).mean(axis=1)
     step_s = BEAT_STEP * 60.0 / rng.uniform(66.0, 104.0) * (1.0 + RUBATO * waves)
-    breaths_s = np.where(rng.random(len(ends)) < 0.4, rng.uniform(0.35, 0.9, len(ends)), rng.uniform(0.0, 0.12, len(ends)))
+    breaths_s = np.where(
+        rng.random(len(ends)) < 0.4, rng.uniform(0.35, 0.9, len(ends)), rng.uniform(0.0, 0.12, len(ends))
+    )
     for end, breath_s in zip(ends, breaths_s, strict=True):
         last_beat = (middles > end - 1.0) & (middles < end)
         step_s[last_beat] *= FERMATA_STRETCH
@@ -92,7 +94,12 @@ def phrase_levels(edges_s: np.ndarray, rng: np.random.Generator) -> tuple[np.nda
     A phrase swells, dies away, grows or stays; its loudest point is anywhere between pp and ff, and of all of them one
     is at 0 dB.
     """
-    shapes = {"swell": (-8, -2, 0, -3, -9), "fade": (0, -3, -7, -12, -18), "grow": (-16, -11, -6, -2, 0), "even": (-1, 0, -1, 0, -2)}
+    shapes = {
+        "swell": (-8, -2, 0, -3, -9),
+        "fade": (0, -3, -7, -12, -18),
+        "grow": (-16, -11, -6, -2, 0),
+        "even": (-1, 0, -1, 0, -2),
+    }
     times, levels = [], []
     loudest_db = rng.uniform(SOFTEST_DB + 6.0, 0.0, len(edges_s) - 1)
     loudest_db -= loudest_db.max()

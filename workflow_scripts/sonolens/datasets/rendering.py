@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import soxr
+from scipy.signal import butter, sosfilt
 
 from sonolens import tables
 from sonolens.audio import write_wav
@@ -24,14 +25,20 @@ LOWEST_RENDER_RATE_HZ = 32000  # what interpolation adds above half of it is fil
 LEVEL_RANGE_DB = (-15.0, 0.0)  # of a clip as a whole, beside its phrases
 SOLO_GAIN, MIX_GAIN, DRUMS_GAIN = 0.9, 0.5, 0.7
 LOUDEST_PEAK = 0.97
-CLIP_FADE_S = 0.02
+LOWEST_HZ = 25.0
+CLIP_FADE_S = 0.02  # of the end of a clip, of a ringing drum
 BEATS_PER_S = 1.8  # more than the fastest tempo: a score shorter than that many beats is sung again
 INAUDIBLE_DB = -60.0  # where a released tone ends
 SHORTEST_TONE_S = 0.05
-LONGEST_RING_S = 3.0
 PART_NAMES = ("soprano", "alto", "tenor", "bass")
 # Whom a part of a mix is given to; strings where none of them has the range
-ENSEMBLES = {"strings": (STRINGS,), "choir": (CHOIR,), "piano": (PIANO,), "winds": WINDS, "mixed": (*WINDS, CHOIR, PIANO)}
+ENSEMBLES = {
+    "strings": (STRINGS,),
+    "choir": (CHOIR,),
+    "piano": (PIANO,),
+    "winds": WINDS,
+    "mixed": (*WINDS, CHOIR, PIANO),
+}
 
 
 class Plan(NamedTuple):
@@ -79,6 +86,8 @@ def render(plan: Plan, seed: int, options: dict) -> Clip:
         audio = gain * render_tones(tones, timing, duration_s, render_rate_hz)
         group, tune = family(plan.score), melody(score)
         instrument = ", ".join(part.instrument.name for part in parts)
+    # Some recordings of the font stand off zero, which would count as loudness
+    audio = sosfilt(butter(2, LOWEST_HZ, "highpass", fs=render_rate_hz, output="sos"), audio)
     audio *= 10.0 ** (rng.uniform(*LEVEL_RANGE_DB) / 20.0)
     audio *= min(1.0, LOUDEST_PEAK / max(1e-9, float(np.abs(audio).max())))
     n_fade = round(CLIP_FADE_S * render_rate_hz)
@@ -99,7 +108,9 @@ def choose_parts(plan: Plan, score: Score, rng: np.random.Generator) -> list[Par
         (player,) = [player for player in SOLOISTS if player.name == plan.player]
         notes = score.parts[index].copy()
         lowest, highest = notes[:, 2].min(), notes[:, 2].max()
-        shifts = [shift for shift in range(-30, 43) if player.lowest <= lowest + shift and highest + shift <= player.highest]
+        shifts = [
+            shift for shift in range(-30, 43) if player.lowest <= lowest + shift and highest + shift <= player.highest
+        ]
         # Of a line wider than the instrument what lies outside is folded in by octaves
         notes[:, 2] += rng.choice(shifts) if shifts else round((player.lowest + player.highest - lowest - highest) / 2)
         return [Part(PART_NAMES[index], player, notes_within(notes, player))]
@@ -168,13 +179,15 @@ def render_strokes(strokes: list[drums.Stroke], kit: int, duration_s: float, rat
     """The sum of all strokes, (n_samples,) float64. A hi-hat that rings is cut by the next one."""
     audio = np.zeros(round(duration_s * rate_hz))
     hats_s = [hit.onset_s for hit in strokes if hit.key in (drums.OPEN, drums.CLOSED)]
+    n_fade = round(CLIP_FADE_S * rate_hz)
     for hit in strokes:
-        rings_s = min(LONGEST_RING_S, duration_s - hit.onset_s)
-        if hit.key == drums.OPEN:
-            rings_s = min([rings_s, *(later - hit.onset_s for later in hats_s if later > hit.onset_s)])
+        rings_s = min([duration_s, *(later_s - hit.onset_s for later_s in hats_s if later_s > hit.onset_s)])
+        n_rings = round(rings_s * rate_hz) if hit.key == drums.OPEN else len(audio)
         first = round(hit.onset_s * rate_hz)
-        sound = stroke(kit, hit.key, hit.level_db, rate_hz, rings_s)[: len(audio) - first]
-        audio[first : first + len(sound)] += sound
+        sound = stroke(kit, hit.key, rate_hz)[: max(n_fade, min(n_rings, len(audio) - first))]
+        sound = sound * 10.0 ** (hit.level_db / 20.0)
+        sound[-n_fade:] *= np.linspace(1.0, 0.0, n_fade)
+        audio[first : first + len(sound)] += sound[: len(audio) - first]
     return audio
 
 
@@ -195,7 +208,7 @@ def truth_notes(tones: list[tuple[str, Instrument, Tone]], duration_s: float) ->
 
 
 def write_clip(plan: Plan, folder: Path, seed: int, options: dict) -> dict:
-    """Render one clip into `folder`; return its row of the file list (manifest.FILES), with its `tune` added."""
+    """Render one clip into `folder`; return its row of the file list (files.FILES), with its `tune` added."""
     clip = render(plan, seed, options)
     stem = f"{plan.number:04d}-{plan.kind}-{plan.score.removesuffix('.mxl').removesuffix('.xml')}-{plan.player}"
     audio_path, f0_path, notes_path = f"audio/{stem}.wav", f"truth/{stem}.f0.parquet", f"truth/{stem}.notes.parquet"

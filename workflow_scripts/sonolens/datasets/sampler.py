@@ -3,6 +3,7 @@
 The course is the input, so what was played is known exactly: it is the truth that pitch labels are scored against.
 """
 
+import math
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,9 @@ from scipy.signal import butter, sosfilt
 from sonolens.datasets.instruments import DRUM_BANK, Instrument, font
 from sonolens.datasets.soundfont import Zone
 
-SHORTEST_ATTACK_S = 0.004  # anything shorter clicks
+SHORTEST_ATTACK_S, LONGEST_ATTACK_S = 0.004, 0.08  # anything shorter clicks; the font's slow strings come too late
+LONGEST_RING_S = 3.0
+STROKE_HELD_S = 0.1  # a drummer's key is let go; what follows is the font's release
 AUDIBLE_DB = -40.0  # how far a released tone has fallen when it no longer counts as sounding
 # Playing softly darkens the tone: low-pass at -36 dB and at 0 dB, exponential between
 DARKEST_HZ, BRIGHTEST_HZ, DARKEST_DB = 1500.0, 14000.0, -36.0
@@ -24,9 +27,14 @@ def midi_to_hz(midi: np.ndarray | float) -> np.ndarray | float:
 
 @cache
 def voices(bank: int, program: int, key: int) -> tuple[tuple[Zone, float], ...]:
-    """The recordings that sound together for a key, each with its frequency in Hz at its own rate."""
-    zones = [zone for zone in font().zones(bank, program) if zone.keys[0] <= key <= zone.keys[1]]
-    return tuple((zone, root_hz(zone)) for zone in zones)
+    """The recordings that sound together for a key, each with its frequency in Hz at its own rate.
+
+    The font has gaps (the alto saxophone lacks key 64): there the nearest key's recordings are taken.
+    """
+    zones = font().zones(bank, program)
+    covered = [k for zone in zones for k in range(zone.keys[0], zone.keys[1] + 1)]
+    nearest = min(covered, key=lambda k: (abs(k - key), k))
+    return tuple((zone, root_hz(zone)) for zone in zones if zone.keys[0] <= nearest <= zone.keys[1])
 
 
 def root_hz(zone: Zone) -> float:
@@ -64,41 +72,58 @@ def _parabola_peak(values: np.ndarray, index: int) -> float:
 
 
 def read_along(zone: Zone, positions: np.ndarray) -> np.ndarray:
-    """The recording at fractional positions (n,), looped for ever or followed by silence; (n,) float64.
+    """The recording at fractional positions (n,), rising; looped for ever or followed by silence; (n,) float64.
 
     Catmull-Rom interpolation: its images lie above half the recording's rate, where the resampling to the corpus'
     rate removes them.
     """
     data = zone.samples
     if zone.loop_start is None:
-        padded = np.concatenate([data[:1] * 0, data, np.zeros(3, np.float32)])
+        padded = np.concatenate([np.zeros(1, np.float32), data, np.zeros(3, np.float32)])
         positions = np.minimum(positions, len(data) + 0.5)
     else:
         length = len(data) - zone.loop_start
-        repeats = data[zone.loop_start + np.arange(3) % length]
-        padded = np.concatenate([data[:1] * 0, data, repeats])
-        beyond = positions >= len(data)
-        positions = np.where(beyond, zone.loop_start + np.mod(positions - zone.loop_start, length), positions)
-    whole = positions.astype(np.int64)
+        padded = np.concatenate([np.zeros(1, np.float32), data, data[zone.loop_start + np.arange(3) % length]])
+        n_before = int(np.searchsorted(positions, len(data)))
+        looped = zone.loop_start + np.mod(positions[n_before:] - zone.loop_start, length)
+        positions = np.concatenate([positions[:n_before], looped])
+    whole = positions.astype(np.intp)
     x = positions - whole
-    a, b, c, d = (padded[whole + k] for k in range(4))
+    a, b, c, d = (padded[k:].take(whole) for k in range(4))
     return b + 0.5 * x * (c - a + x * (2 * a - 5 * b + 4 * c - d + x * (3 * (b - c) + d - a)))
 
 
-def envelope(zone: Zone, n_samples: int, rate_hz: int, held_s: float, release_s: float) -> np.ndarray:
-    """The font's volume envelope, (n_samples,): attack, hold, a fall in dB to the sustain level, a fall after release."""
-    time_s = np.arange(n_samples) / rate_hz
-    attack_s = max(SHORTEST_ATTACK_S, min(zone.attack_s, 0.08))
-    fall_db = -100.0 / zone.decay_s * np.maximum(0.0, time_s - attack_s - zone.hold_s)
-    level_db = np.maximum(fall_db, zone.sustain_db) - 100.0 / release_s * np.maximum(0.0, time_s - held_s)
-    return np.minimum(1.0, time_s / attack_s) * 10.0 ** (level_db / 20.0)
+def loudness(
+    zone: Zone, level_db: np.ndarray, rate_hz: int, held_s: float, release_s: float, n_between: int = 32
+) -> np.ndarray:
+    """The factor by which a voice is multiplied, (n_samples,): `level_db` (n_samples,) and the font's volume envelope.
+
+    Attack, hold, a fall in dB to the sustain level, a fall after release. The powers are taken at every `n_between`-th
+    sample (1 ms) and joined by lines, which is half the cost of a tone.
+    """
+    n_samples = len(level_db)
+    points = np.append(np.arange(0, n_samples - 1, n_between), n_samples - 1)
+    time_s = points / rate_hz
+    attack_s = max(SHORTEST_ATTACK_S, min(zone.attack_s, LONGEST_ATTACK_S))
+    fall_db = np.maximum(-100.0 / zone.decay_s * np.maximum(0.0, time_s - attack_s - zone.hold_s), zone.sustain_db)
+    fall_db += level_db[points] - 100.0 / release_s * np.maximum(0.0, time_s - held_s)
+    factor = np.interp(np.arange(n_samples), points, 10.0 ** (fall_db / 20.0))
+    n_attack = min(n_samples, round(attack_s * rate_hz))
+    factor[:n_attack] *= np.arange(n_attack) / n_attack
+    return factor
 
 
 def darken(audio: np.ndarray, cutoff_hz: float, rate_hz: int) -> np.ndarray:
     """Second-order Butterworth low-pass; above 0.4 of the rate it does nothing. audio (n,)."""
     if cutoff_hz >= 0.4 * rate_hz:
         return audio
-    return sosfilt(butter(2, cutoff_hz, fs=rate_hz, output="sos"), audio)
+    # Cutoffs are rounded to a semitone, so that a filter is designed once
+    return sosfilt(_low_pass(round(12.0 * math.log2(cutoff_hz)), rate_hz), audio)
+
+
+@cache
+def _low_pass(cutoff_semitones: int, rate_hz: int) -> np.ndarray:
+    return butter(2, 2.0 ** (cutoff_semitones / 12.0), fs=rate_hz, output="sos")
 
 
 def softness_cutoff_hz(level_db: float, f0_hz: float) -> float:
@@ -118,19 +143,18 @@ def tone(instrument: Instrument, midi: float, f0_hz: np.ndarray, level_db: np.nd
         steps = f0_hz * (zone.sample_rate_hz / (recorded_hz * rate_hz))
         voice = read_along(zone, np.cumsum(steps) - steps[0])
         voice = darken(voice, min(cutoff_hz, zone.cutoff_hz), rate_hz)
-        audio += zone.gain * envelope(zone, len(audio), rate_hz, held_s, instrument.release_s) * voice
-    return audio * 10.0 ** ((level_db + instrument.gain_db) / 20.0)
+        audio += zone.gain * loudness(zone, level_db, rate_hz, held_s, instrument.release_s) * voice
+    return audio * 10.0 ** (instrument.gain_db / 20.0)
 
 
-def stroke(kit: int, key: int, level_db: float, rate_hz: int, longest_s: float) -> np.ndarray:
-    """One stroke of a drum, (n,) float64, left to ring for at most `longest_s`."""
-    n_samples = round(longest_s * rate_hz)
+@cache
+def stroke(kit: int, key: int, rate_hz: int) -> np.ndarray:
+    """One stroke of a drum at full level, (n,) float64, left to ring for `LONGEST_RING_S`; not to be written into."""
+    n_samples = round(LONGEST_RING_S * rate_hz)
     audio = np.zeros(n_samples)
-    for zone, recorded_hz in voices(DRUM_BANK, kit, key):
+    for zone, _ in voices(DRUM_BANK, kit, key):
         cents = (key - zone.root_midi) * zone.cents_per_key
         step = 2.0 ** (cents / 1200.0) * zone.sample_rate_hz / rate_hz
         voice = darken(read_along(zone, np.arange(n_samples) * step), zone.cutoff_hz, rate_hz)
-        audio += zone.gain * envelope(zone, n_samples, rate_hz, 0.1, zone.release_s) * voice
-    fade = min(n_samples, round(0.01 * rate_hz))
-    audio[n_samples - fade :] *= np.linspace(1.0, 0.0, fade)
-    return audio * 10.0 ** (level_db / 20.0)
+        audio += zone.gain * loudness(zone, np.zeros(n_samples), rate_hz, STROKE_HELD_S, zone.release_s) * voice
+    return audio

@@ -40,24 +40,41 @@ def family(name: str) -> str:
 
 
 def read_score(name: str) -> Score:
-    """Parse one chorale: ties joined, of a chord the top note, no grace notes."""
+    """Parse one chorale; grace notes are left out."""
     from music21 import converter
 
     stream = converter.parse(folder() / name, forceSource=True, storePickle=False)
     parts, fermatas = [], set()
     for part in stream.parts:
-        notes = {}
-        for note in part.stripTies().flatten().notes:
-            onset, duration = float(note.offset), float(note.quarterLength)
-            if duration > 0:
-                notes[onset] = (onset, duration, float(note.pitches[-1].midi))
+        rows = []
+        for note in part.flatten().notes:
+            onset, duration, midi = float(note.offset), float(note.quarterLength), float(note.pitches[-1].midi)
             if any("Fermata" in expression.classes for expression in note.expressions):
                 fermatas.add(onset + duration)
-        rows = np.array([notes[onset] for onset in sorted(notes)])
-        rows[:-1, 1] = np.minimum(rows[:-1, 1], np.diff(rows[:, 0]))
-        parts.append(rows)
+            if duration > 0:
+                rows.append((onset, duration, midi, note.tie is not None and note.tie.type in ("stop", "continue")))
+        parts.append(one_at_a_time(rows))
     n_beats = max(float(rows[-1, 0] + rows[-1, 1]) for rows in parts)
     return Score(tuple(parts), np.array(sorted(fermatas)), n_beats)
+
+
+def one_at_a_time(rows: list[tuple[float, float, float, bool]]) -> np.ndarray:
+    """Notes (onset, duration, MIDI, is tied to the note before) as one line (n, 3), sorted.
+
+    A tied note lengthens the one it continues; of notes that begin together the highest stays; one that is still held
+    when the next begins is cut there.
+    """
+    line = []
+    for onset, duration, midi, is_tied in sorted(rows):
+        if is_tied and line and line[-1][2] == midi and line[-1][0] + line[-1][1] == onset:
+            line[-1] = (line[-1][0], line[-1][1] + duration, midi)
+        elif line and line[-1][0] == onset:
+            line[-1] = (onset, duration, midi)
+        else:
+            line.append((onset, duration, midi))
+    notes = np.array(line)
+    notes[:-1, 1] = np.minimum(notes[:-1, 1], np.diff(notes[:, 0]))
+    return notes
 
 
 def melody(score: Score) -> str:

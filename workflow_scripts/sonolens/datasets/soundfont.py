@@ -29,8 +29,10 @@ INSTRUMENT_HEADER = np.dtype([("name", "S20"), ("bag", "<u2")])
 BAG = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
 GENERATOR = np.dtype([("kind", "<u2"), ("amount", "<i2")])
 SAMPLE_HEADER = np.dtype(
-    [("name", "S20"), ("start", "<u4"), ("end", "<u4"), ("loop_start", "<u4"), ("loop_end", "<u4")]
-    + [("rate", "<u4"), ("key", "u1"), ("correction", "i1"), ("link", "<u2"), ("type", "<u2")]
+    [
+        *[("name", "S20"), ("start", "<u4"), ("end", "<u4"), ("loop_start", "<u4"), ("loop_end", "<u4")],
+        *[("rate", "<u4"), ("key", "u1"), ("correction", "i1"), ("link", "<u2"), ("type", "<u2")],
+    ]
 )
 
 
@@ -97,9 +99,10 @@ class SoundFont:
     def _zone(self, own: dict[int, int], added: dict[int, int]) -> Zone:
         """One zone: the instrument's generators, with the preset's added (9.4)."""
 
+        levels = ({**DEFAULTS, **own}, added)
+
         def value(kind: int) -> int:
-            base = own[kind] if kind in own else DEFAULTS[kind] if kind in DEFAULTS else 0
-            return base + (added[kind] if kind in added else 0)
+            return sum(level[kind] for level in levels if kind in level)
 
         header = self.headers[own[SAMPLE]]
         start = int(header["start"]) + value(START_OFFSET) + 32768 * value(START_COARSE)

@@ -35,7 +35,7 @@ def draw_splits(clips: pd.DataFrame, shares: dict[str, float], seed: int, datase
 
 
 def _deal(durations_s: pd.Series, shares: dict[str, float], rng: np.random.Generator, is_first: bool) -> dict[str, str]:
-    """Deal groups to splits, the longest first, each to the split that lacks most; none goes empty if there are enough."""
+    """Deal groups to splits, the longest first, each to the split that lacks most; with groups enough none is empty."""
     shuffled = durations_s.iloc[rng.permutation(len(durations_s))].sort_values(ascending=False, kind="stable")
     lacking_s = {split: share * float(durations_s.sum()) for split, share in shares.items()}
     empty, split_of = set(shares), {}

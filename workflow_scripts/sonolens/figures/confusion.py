@@ -21,8 +21,9 @@ def draw(selected_paths: list[str], bins_paths: list[str], confusion_paths: list
     image = None
     for cell, row in zip(selected, panels, strict=True):
         for classes, axes in zip(bins, row, strict=True):
-            counts = np.load(path_of(cell, confusion_paths, f"/{cell['encoder']}/", f"/{classes['attribute']}/"))
-            image = _matrix(axes, counts, classes["class_names"])
+            of_panel = (f"/{cell['encoder']}/", f"/{classes['attribute']}/")
+            counts = np.load(path_of(cell, confusion_paths, *of_panel))
+            image = _matrix(axes, counts, classes)
             axes.set_xlabel(f"predicted {classes['attribute']} ({classes['unit']})")
             axes.set_ylabel(f"true {classes['attribute']} ({classes['unit']})")
             axes.set_title(f"accuracy {np.trace(counts) / max(counts.sum(), 1):.3f}", loc="right")
@@ -33,20 +34,25 @@ def draw(selected_paths: list[str], bins_paths: list[str], confusion_paths: list
     return figure
 
 
-def class_ticks(names: list[str], n_shown: int = 6) -> tuple[list[int], list[str]]:
-    """Indices and names of about `n_shown` classes, first and last among them."""
+def class_ticks(bins: dict, n_shown: int = 6) -> tuple[list[int], list[str]]:
+    """Indices and short names of about `n_shown` classes, first and last among them; a bin's name is its centre.
+
+    bins: content of results/labels/{attribute}/bins.json
+    """
+    names = bins["class_names"]
     at = np.unique(np.linspace(0, len(names) - 1, min(n_shown, len(names))).round().astype(int))
-    return at.tolist(), [names[i] for i in at]
+    short = [names[i] if len(names[i]) <= 8 or bins["centres"][i] is None else f"{bins['centres'][i]:.4g}" for i in at]
+    return at.tolist(), short
 
 
-def _matrix(axes: Axes, counts: np.ndarray, names: list[str]) -> AxesImage:
+def _matrix(axes: Axes, counts: np.ndarray, bins: dict) -> AxesImage:
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     axes.set_facecolor(style.PALE)  # a true class without test frames
     axes.grid(False)
     # the square root: a diffuse row would be black on a linear scale
     image = axes.imshow(shares, cmap="cividis", norm=PowerNorm(0.5, 0, 1), origin="lower")
-    at, texts = class_ticks(names)
+    at, texts = class_ticks(bins)
     axes.set_xticks(at, texts, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(at, texts)
     return image

@@ -25,8 +25,9 @@ def draw(selected_paths: list[str], bins_paths: list[str], contribution_paths: l
     image = None
     for cell, row in zip(selected, panels, strict=True):
         for classes, axes in zip(bins, row, strict=True):
-            table = tables.read(path_of(cell, contribution_paths, f"/{cell['encoder']}/", f"/{classes['attribute']}/"), tables.CONTRIBUTIONS)
-            image = _map(axes, table, classes["class_names"])
+            of_panel = (f"/{cell['encoder']}/", f"/{classes['attribute']}/")
+            table = tables.read(path_of(cell, contribution_paths, *of_panel), tables.CONTRIBUTIONS)
+            image = _map(axes, table, classes)
             axes.set_ylabel(f"{classes['attribute']} ({classes['unit']})")
         row[0].set_title(f"{cell['encoder']} {cell['dim']}, λ {cell['lam']:g}", loc="left", fontweight="bold")
     bar = figure.colorbar(image, ax=panels, shrink=0.5, aspect=30, pad=0.01)
@@ -50,14 +51,14 @@ def top_features(table: pd.DataFrame, n_classes: int, per_class: int = PER_CLASS
     return matrix.to_numpy(float)[:, order], [int(feature) for feature in matrix.columns[order]]
 
 
-def _map(axes: Axes, table: pd.DataFrame, names: list[str]) -> AxesImage:
-    values, features = top_features(table, len(names))
+def _map(axes: Axes, table: pd.DataFrame, bins: dict) -> AxesImage:
+    values, features = top_features(table, bins["n_classes"])
     strongest = np.nanmax(np.where(np.isnan(values), -np.inf, values), axis=1, keepdims=True, initial=0)
     shares = np.divide(values, strongest, out=np.full(values.shape, np.nan), where=strongest > 0)
     axes.set_facecolor(style.PALE)  # pairs beyond the table's depth, classes without test frames
     axes.grid(False)
     image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1, origin="lower", aspect="auto")
-    at, texts = class_ticks(names)
+    at, texts = class_ticks(bins)
     axes.set_yticks(at, texts)
     axes.set_xlabel(f"{len(features)} features, top {PER_CLASS} of each class")
     return image

@@ -7,7 +7,7 @@ CENTS_PER_BIN = 20
 _FIRST_BIN_CENTS = 1997.3794084376191  # above 10 Hz
 _LOCAL_BINS = 4  # to each side: the local mean of Kim et al. 2018
 _REACH_BINS = 12  # a pitch that glides moves less than this in 10 ms
-_JUMP = 1e-3  # probability of a jump to anywhere, a new note
+_JUMP = 1e-5  # probability of a jump to anywhere, a new note
 
 
 def bin_cents() -> np.ndarray:

@@ -1,13 +1,13 @@
 """Tables of what went into the experiment: recordings, rejected files, codec quality, the label check."""
 
-from pathlib import Path
+import math
 
 import pandas as pd
 
 from sonolens import tables
 from sonolens.files import read_json
 
-CODEC_COLUMNS = ["encoder", "kind", "n_clips", "log_spectral_distance_db", "pitch_kept_share"]
+CODEC_METRICS = ["log_spectral_distance_db", "pitch_kept_share"]
 SPLITS = ["train", "validation", "test"]
 
 
@@ -33,13 +33,18 @@ def rejected_files(paths: list[str]) -> pd.DataFrame:
 
 
 def codec_quality(paths: list[str]) -> pd.DataFrame:
-    """One row per encoder and kind of recording, "all" first, from results/codecs/{encoder}/quality.json."""
+    """One row per encoder and kind of recording, "all" first, with 95 % intervals over clips, from quality.json."""
     rows = []
     for path in paths:
         quality = read_json(path)
-        parts = [("all", quality["overall"]), *sorted(quality["kinds"].items())]
-        rows += [{"encoder": Path(path).parent.name, "kind": kind} | part for kind, part in parts]
-    return pd.DataFrame(rows)[CODEC_COLUMNS]
+        for kind, part in [("all", quality["all"]), *sorted(quality["by_kind"].items())]:
+            row = {"encoder": quality["encoder"], "kind": kind, "n_clips": part["n_clips"]}
+            for metric in CODEC_METRICS:
+                # null where no clip of the kind has a pitch
+                interval = part[metric] or {"mean": math.nan, "low": math.nan, "high": math.nan}
+                row |= {metric: interval["mean"], f"{metric}_low": interval["low"], f"{metric}_high": interval["high"]}
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def label_check(path: str) -> pd.DataFrame:

@@ -59,8 +59,11 @@ def decode_excerpts(
     pitch_options: dict,
     seed: int,
 ) -> None:
-    """Write, for each excerpt i, original_i and codec_i (n_channels, n_samples), latents_i (n_frames, d_latent), and the
-    pitch tracks of both, once for all cells of an encoder."""
+    """Write what all cells of an encoder are measured against.
+
+    For each excerpt i: original_i and codec_i (n_channels, n_samples), latents_i (n_frames, d_latent), and the pitch
+    tracks of both, original_pitch_i and codec_pitch_i (T,).
+    """
     arrays: dict[str, np.ndarray] = {}
     excerpts = choose_excerpts(manifest_paths, encoder, n_clips, seconds, seed)
     for position, excerpt in enumerate(tqdm(excerpts, desc="excerpts", mininterval=5)):
@@ -84,11 +87,12 @@ def reconstruct(model_path: str, latents: np.ndarray) -> np.ndarray:
         return scaling.invert(model(torch.from_numpy(scaling.apply(latents))).numpy())
 
 
-def evaluate_cell(
-    encoder: Encoder, excerpts_path: str, model_path: str, output_path: str, pitch_options: dict
-) -> None:
-    """Mean over excerpts of the multi-resolution log-spectral distance to the original, of codec and of codec with SAE,
-    the distance between these two, and the share of the original's voiced frames whose pitch is kept within 50 cents."""
+def evaluate_cell(encoder: Encoder, excerpts_path: str, model_path: str, output_path: str, pitch_options: dict) -> None:
+    """Write means over the excerpts.
+
+    The multi-resolution log-spectral distance to the original, of the codec alone and of the codec with the SAE, the
+    distance between these two, and the share of the original's voiced frames whose pitch is kept within 50 cents.
+    """
     rows = []
     with np.load(excerpts_path) as excerpts:
         n_clips = sum(name.startswith("original_pitch_") for name in excerpts.files)

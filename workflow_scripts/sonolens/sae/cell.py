@@ -35,7 +35,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SparseAu
         model = SparseAutoencoder(tensors["W_dec"].shape[0], tensors["W_dec"].shape[1])
         model.load_state_dict(tensors)
     except Exception as error:
-        raise ValueError(f"{path} is not a sparse autoencoder of this workflow ({error}); delete it and run again") from error
+        message = f"{path} is not a sparse autoencoder of this workflow ({error}); delete it and run again"
+        raise ValueError(message) from error
     return model.to(device), scaling
 
 
@@ -49,9 +50,7 @@ def train_cell(
     where = torch_device(device)
     store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
     frames = clip_and_split(inputs["frames"], inputs["manifests"])
-    split = {
-        name: ScaledFrames(store, split_rows(frames, name), scaling) for name in ("train", "validation", "test")
-    }
+    split = {name: ScaledFrames(store, split_rows(frames, name), scaling) for name in ("train", "validation", "test")}
     trained = train(split["train"], split["validation"], settings, where)
     test_clips = frames["clip_id"].cat.codes.to_numpy()[split["test"].rows]
     metrics = _metrics(trained, split, settings, test_clips) | {"encoder": encoder}

@@ -12,7 +12,7 @@ from tqdm import trange
 
 from sonolens.latents import ScaledFrames
 from sonolens.sae.evaluation import evaluate
-from sonolens.sae.loss import objective
+from sonolens.sae.gradients import ChunkedGradients
 from sonolens.sae.model import SparseAutoencoder
 
 
@@ -72,7 +72,8 @@ def train(frames: ScaledFrames, validation: ScaledFrames, settings: Settings, de
     model = SparseAutoencoder(frames.d_latent, settings.n_features)
     model.initialise(torch.Generator().manual_seed(settings.seed))
     model.to(device)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    gradients = ChunkedGradients(model, settings.lam, settings.l1_on)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     row_steps = set(np.linspace(0, settings.steps, settings.history_rows + 1).round().astype(int)[1:])
     rows, since_row, train_seconds = [], torch.zeros(3, dtype=torch.float64), 0.0
     n_since_row = 0
@@ -82,12 +83,9 @@ def train(frames: ScaledFrames, validation: ScaledFrames, settings: Settings, de
         rate = learning_rate(step, settings)
         optimiser.param_groups[0]["lr"] = rate
         x = torch.from_numpy(frames[next(order)]).to(device)
-        code = model.encode(x)
-        loss = objective(x, model.decode(code.f), code, settings.lam, settings.l1_on)
-        optimiser.zero_grad()
-        loss.total.backward()
+        loss = gradients(x)
         optimiser.step()
-        since_row += torch.stack([term.detach() for term in loss]).double().cpu()
+        since_row += torch.stack(loss).double().cpu()
         n_since_row += 1
         train_seconds += time.perf_counter() - started
         if step + 1 in row_steps:

@@ -1,0 +1,63 @@
+"""
+Datasets: what recordings there are, which of them are used, and on which side of the splits they lie.
+
+Needs   nothing, or a folder of the user's own (module: folder)
+Makes   resources/datasets/{dataset}/files.parquet       what is there; a rendered corpus lies beside it
+        results/datasets/{dataset}/manifest.parquet      the recordings used: split, shard, length, truth
+        results/datasets/{dataset}/rejected.parquet      the files left out, each with the reason
+"""
+
+
+rule fetch_dataset:
+    """Put one dataset under resources/ (the demo corpus is rendered), or list the files of a user's folder."""
+    input:
+        code=dataset_code("fetch_dataset.py"),
+    output:
+        files="resources/datasets/{dataset}/files.parquet",
+    log:
+        "logs/fetch_dataset/{dataset}.log",
+    benchmark:
+        "benchmarks/fetch_dataset/{dataset}.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 2
+    resources:
+        mem_mb=4_000,
+        runtime="2h",
+    params:
+        module=dataset_option("module"),
+        options=dataset_option("options"),
+        listing=dataset_listing,
+        seed=config["seed"],
+    script:
+        "../workflow_scripts/fetch_dataset.py"
+
+
+rule index_dataset:
+    """Check every recording, draw the splits by group, and assign the shards."""
+    input:
+        code=dataset_code("index_dataset.py"),
+        files="resources/datasets/{dataset}/files.parquet",
+    output:
+        manifest="results/datasets/{dataset}/manifest.parquet",
+        rejected="results/datasets/{dataset}/rejected.parquet",
+    log:
+        "logs/index_dataset/{dataset}.log",
+    benchmark:
+        "benchmarks/index_dataset/{dataset}.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime="2h",
+    params:
+        module=dataset_option("module"),
+        options=dataset_option("options"),
+        shards=dataset_option("shards"),
+        seed=config["seed"],
+        splits=config["splits"],
+        max_rejected_share=config["max_rejected_share"],
+        min_clip_seconds=config["min_clip_seconds"],
+    script:
+        "../workflow_scripts/index_dataset.py"

@@ -1,0 +1,346 @@
+"""
+The figures of the report: one job each, so that an edit to one redraws that one and the page.
+
+Needs   results/tables/, results/codecs/, results/selected/, results/probes/, results/clips/, results/labels/
+Makes   results/report/figures/<name>.png, <name>.svg
+"""
+
+
+rule figure_reconstruction:
+    """Reconstruction and sparsity over the grid."""
+    input:
+        code=code("figure_reconstruction.py"),
+        cells="results/tables/cells.parquet",
+    output:
+        png=report(
+            "results/report/figures/reconstruction.png",
+            caption="captions/reconstruction.rst",
+            category="Grid",
+            labels={"figure": "Reconstruction and sparsity"},
+        ),
+        svg="results/report/figures/reconstruction.svg",
+    log:
+        "logs/figure_reconstruction.log",
+    benchmark:
+        "benchmarks/figure_reconstruction.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_reconstruction.py"
+
+
+rule figure_dimension:
+    """The effect of the dictionary's size, at fixed λ and at matched L0."""
+    input:
+        code=code("figure_dimension.py"),
+        cells="results/tables/cells.parquet",
+    output:
+        png=report(
+            "results/report/figures/dimension.png",
+            caption="captions/dimension.rst",
+            category="Grid",
+            labels={"figure": "Dictionary size"},
+        ),
+        svg="results/report/figures/dimension.svg",
+    log:
+        "logs/figure_dimension.log",
+    benchmark:
+        "benchmarks/figure_dimension.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_dimension.py"
+
+
+rule figure_training:
+    """Training curves of the autoencoders and of the codecs."""
+    input:
+        code=code("figure_training.py"),
+        histories="results/tables/histories.parquet",
+        codec_histories="results/tables/codec_histories.parquet",
+    output:
+        png=report(
+            "results/report/figures/training.png",
+            caption="captions/training.rst",
+            category="Grid",
+            labels={"figure": "Training curves"},
+        ),
+        svg="results/report/figures/training.svg",
+    log:
+        "logs/figure_training.log",
+    benchmark:
+        "benchmarks/figure_training.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_training.py"
+
+
+rule figure_activations:
+    """How often features are active."""
+    input:
+        code=code("figure_activations.py"),
+        cells="results/tables/cells.parquet",
+        activations="results/tables/activations.parquet",
+    output:
+        png=report(
+            "results/report/figures/activations.png",
+            caption="captions/activations.rst",
+            category="Grid",
+            labels={"figure": "Activation frequency"},
+        ),
+        svg="results/report/figures/activations.svg",
+    log:
+        "logs/figure_activations.log",
+    benchmark:
+        "benchmarks/figure_activations.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_activations.py"
+
+
+rule figure_objective:
+    """The two readings of the L1 term side by side."""
+    input:
+        code=code("figure_objective.py"),
+        objective="results/tables/objective.parquet",
+        histories="results/tables/objective_histories.parquet",
+    output:
+        png=report(
+            "results/report/figures/objective.png",
+            caption="captions/objective.rst",
+            category="Grid",
+            labels={"figure": "L1 of f or of h"},
+        ),
+        svg="results/report/figures/objective.svg",
+    log:
+        "logs/figure_objective.log",
+    benchmark:
+        "benchmarks/figure_objective.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_objective.py"
+
+
+rule figure_accuracy:
+    """Probe accuracy against sparsity, with both baselines."""
+    input:
+        code=code("figure_accuracy.py"),
+        cells="results/tables/cells.parquet",
+        probes="results/tables/probes.parquet",
+    output:
+        png=report(
+            "results/report/figures/accuracy.png",
+            caption="captions/accuracy.rst",
+            category="Probes",
+            labels={"figure": "Accuracy against sparsity"},
+        ),
+        svg="results/report/figures/accuracy.svg",
+    log:
+        "logs/figure_accuracy.log",
+    benchmark:
+        "benchmarks/figure_accuracy.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_accuracy.py"
+
+
+rule figure_accuracy_by_kind:
+    """The selected cells' accuracy by kind of recording."""
+    input:
+        code=code("figure_accuracy_by_kind.py"),
+        selected=encoder_files("results/selected/{encoder}.json"),
+        subsets="results/tables/subsets.parquet",
+    output:
+        png=report(
+            "results/report/figures/accuracy_by_kind.png",
+            caption="captions/accuracy_by_kind.rst",
+            category="Probes",
+            labels={"figure": "Accuracy by kind of recording"},
+        ),
+        svg="results/report/figures/accuracy_by_kind.svg",
+    log:
+        "logs/figure_accuracy_by_kind.log",
+    benchmark:
+        "benchmarks/figure_accuracy_by_kind.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_accuracy_by_kind.py"
+
+
+rule figure_confusion:
+    """The selected cells' confusion matrices."""
+    input:
+        code=code("figure_confusion.py"),
+        selected=encoder_files("results/selected/{encoder}.json"),
+        bins=expand("results/labels/{attribute}/bins.json", attribute=ATTRIBUTES),
+        confusions=cell_files(
+            "results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/confusion.npy"
+        ),
+    output:
+        png=report(
+            "results/report/figures/confusion.png",
+            caption="captions/confusion.rst",
+            category="Probes",
+            labels={"figure": "Confusion matrices"},
+        ),
+        svg="results/report/figures/confusion.svg",
+    log:
+        "logs/figure_confusion.log",
+    benchmark:
+        "benchmarks/figure_confusion.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_confusion.py"
+
+
+rule figure_contributions:
+    """Which features speak for which classes in the selected cells."""
+    input:
+        code=code("figure_contributions.py"),
+        selected=encoder_files("results/selected/{encoder}.json"),
+        bins=expand("results/labels/{attribute}/bins.json", attribute=ATTRIBUTES),
+        contributions=cell_files(
+            "results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/contributions.parquet"
+        ),
+    output:
+        png=report(
+            "results/report/figures/contributions.png",
+            caption="captions/contributions.rst",
+            category="Probes",
+            labels={"figure": "Contributions"},
+        ),
+        svg="results/report/figures/contributions.svg",
+    log:
+        "logs/figure_contributions.log",
+    benchmark:
+        "benchmarks/figure_contributions.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_contributions.py"
+
+
+rule figure_clip:
+    """One clip seen whole, with every attribute over time."""
+    input:
+        code=code("figure_clip.py"),
+        clips=encoder_files("results/clips/{encoder}/clips.json"),
+        tracks=encoder_files("results/clips/{encoder}/tracks.parquet"),
+        audio=encoder_files("results/clips/{encoder}/clip~0/original.wav"),
+    output:
+        png=report(
+            "results/report/figures/clip.png",
+            caption="captions/clip.rst",
+            category="Sound",
+            labels={"figure": "One clip seen whole"},
+        ),
+        svg="results/report/figures/clip.svg",
+    log:
+        "logs/figure_clip.log",
+    benchmark:
+        "benchmarks/figure_clip.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_clip.py"
+
+
+rule figure_audio_quality:
+    """What codecs and autoencoders do to sound."""
+    input:
+        code=code("figure_audio_quality.py"),
+        cells="results/tables/cells.parquet",
+        codecs=encoder_files("results/codecs/{encoder}/quality.json"),
+    output:
+        png=report(
+            "results/report/figures/audio_quality.png",
+            caption="captions/audio_quality.rst",
+            category="Sound",
+            labels={"figure": "Audio quality"},
+        ),
+        svg="results/report/figures/audio_quality.svg",
+    log:
+        "logs/figure_audio_quality.log",
+    benchmark:
+        "benchmarks/figure_audio_quality.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_audio_quality.py"
+
+
+rule figure_labels:
+    """What the label check found."""
+    input:
+        code=code("figure_labels.py"),
+        check="results/labels/check.json",
+    output:
+        png=report(
+            "results/report/figures/labels.png",
+            caption="captions/labels.rst",
+            category="Labels",
+            labels={"figure": "Label check"},
+        ),
+        svg="results/report/figures/labels.svg",
+    log:
+        "logs/figure_labels.log",
+    benchmark:
+        "benchmarks/figure_labels.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/figure_labels.py"

@@ -1,0 +1,152 @@
+"""
+The report: metrics of all cells gathered into a few tables, the CSVs with the verdict on each claim, and the page.
+
+Needs   results/saes/, results/probes/, results/objective/, results/codecs/, results/datasets/, results/labels/,
+        results/clips/
+Makes   results/tables/*.parquet      what the figures read
+        results/report/tables/*.csv   what a user reads
+        results/report/index.html     the page, with figures/ (figures.smk) and audio/ beside it
+"""
+
+FIGURES = sorted(
+    path.stem for path in (Path(workflow.basedir) / "rules" / "captions").glob("*.rst")
+)
+STAGES = ["original", "codec", "sae"]
+CLIPS = range(EXPERIMENT["report"]["clips"])
+OBJECTIVE_CELL = "results/objective/{l1_on}/{encoder}/dim~{dim}/lam~{lam}"
+
+
+rule aggregate_cells:
+    """Metrics of all cells and probes in four tables, so that no figure has a thousand inputs."""
+    input:
+        code=code("aggregate_cells.py"),
+        metrics=cell_files(f"{CELL}/metrics.json"),
+        audio_metrics=cell_files(f"{CELL}/audio_metrics.json"),
+        raw_probes=encoder_files("results/probes/{encoder}/raw/{attribute}/metrics.json"),
+        probes=cell_files(
+            "results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/metrics.json"
+        ),
+    output:
+        cells="results/tables/cells.parquet",
+        probes="results/tables/probes.parquet",
+        subsets="results/tables/subsets.parquet",
+        activations="results/tables/activations.parquet",
+    log:
+        "logs/aggregate_cells.log",
+    benchmark:
+        "benchmarks/aggregate_cells.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    script:
+        "../workflow_scripts/aggregate_cells.py"
+
+
+rule aggregate_histories:
+    """Training histories, and the comparison of the two readings of the L1 term."""
+    input:
+        code=code("aggregate_histories.py"),
+        metrics=cell_files(f"{CELL}/metrics.json"),
+        histories=cell_files(f"{CELL}/history.parquet"),
+        codec_histories=trained_encoder_files("results/codecs/{encoder}/history.parquet"),
+        objective_metrics=objective_files(f"{OBJECTIVE_CELL}/metrics.json"),
+        objective_probes=objective_files(f"{OBJECTIVE_CELL}/probe_metrics.json"),
+        objective_histories=objective_files(f"{OBJECTIVE_CELL}/history.parquet"),
+    output:
+        histories="results/tables/histories.parquet",
+        codec_histories="results/tables/codec_histories.parquet",
+        objective="results/tables/objective.parquet",
+        objective_histories="results/tables/objective_histories.parquet",
+    log:
+        "logs/aggregate_histories.log",
+    benchmark:
+        "benchmarks/aggregate_histories.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    script:
+        "../workflow_scripts/aggregate_histories.py"
+
+
+rule aggregate_tables:
+    """The report's tables as CSV, the paper's claims judged among them."""
+    input:
+        code=code("aggregate_tables.py"),
+        cells="results/tables/cells.parquet",
+        probes="results/tables/probes.parquet",
+        objective="results/tables/objective.parquet",
+        codecs=encoder_files("results/codecs/{encoder}/quality.json"),
+        manifests=manifests(),
+        rejected=dataset_files("results/datasets/{dataset}/rejected.parquet"),
+        labels="results/labels/check.json",
+    output:
+        cells="results/report/tables/cells.csv",
+        probes="results/report/tables/probes.csv",
+        paper_comparison="results/report/tables/paper_comparison.csv",
+        claims="results/report/tables/claims.csv",
+        objective="results/report/tables/objective.csv",
+        codecs="results/report/tables/codecs.csv",
+        labels="results/report/tables/labels.csv",
+        recordings="results/report/tables/recordings.csv",
+        rejected="results/report/tables/rejected.csv",
+    log:
+        "logs/aggregate_tables.log",
+    benchmark:
+        "benchmarks/aggregate_tables.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        modules={entry["name"]: entry["module"] for entry in EXPERIMENT["encoders"]},
+    script:
+        "../workflow_scripts/aggregate_tables.py"
+
+
+rule write_report:
+    """The page: findings, verdicts, figures, tables, sound, and how it was made."""
+    input:
+        code=code("write_report.py"),
+        template=multiext("workflow_scripts/sonolens/report/page", ".html.j2", ".css", ".js"),
+        tables=rules.aggregate_tables.output,
+        captions=expand("rules/captions/{figure}.rst", figure=FIGURES),
+        figures=expand(
+            "results/report/figures/{figure}.{form}", figure=FIGURES, form=["png", "svg"]
+        ),
+        clips=encoder_files("results/clips/{encoder}/clips.json"),
+        audio=expand(
+            "results/clips/{encoder}/clip~{clip}/{stage}.wav",
+            encoder=ENCODERS,
+            clip=CLIPS,
+            stage=STAGES,
+        ),
+    output:
+        page="results/report/index.html",
+        audio=expand(
+            "results/report/audio/{encoder}/clip~{clip}/{stage}.wav",
+            encoder=ENCODERS,
+            clip=CLIPS,
+            stage=STAGES,
+        ),
+    log:
+        "logs/write_report.log",
+    benchmark:
+        "benchmarks/write_report.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        experiment=EXPERIMENT,
+    script:
+        "../workflow_scripts/write_report.py"

@@ -1,0 +1,95 @@
+"""The gradient worked out by hand is autograd's."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonolens.sae import gradients
+from sonolens.sae.loss import objective
+from sonolens.sae.model import SparseAutoencoder
+
+
+def model_of(d_latent: int, n_features: int, seed: int, dtype=torch.float64) -> SparseAutoencoder:
+    generator = torch.Generator().manual_seed(seed)
+    model = SparseAutoencoder(d_latent, n_features)
+    model.initialise(generator)
+    with torch.no_grad():
+        model.b_enc.copy_(torch.randn(n_features, generator=generator) * 0.3)
+        model.b_dec.copy_(torch.randn(d_latent, generator=generator))
+    return model.to(dtype)
+
+
+def by_autograd(model, x, lam, l1_on):
+    code = model.encode(x)
+    loss = objective(x, model.decode(code.f), code, lam, l1_on)
+    return loss, torch.autograd.grad(loss.total, list(model.parameters()))
+
+
+def by_hand(model, x, lam, l1_on, chunk_frames):
+    compute = gradients.ChunkedGradients(model, lam, l1_on)
+    compute.chunk_frames = chunk_frames
+    loss = compute(x)
+    return loss, [parameter.grad.clone() for parameter in model.parameters()]
+
+
+def assert_same(found, expected, tolerance):
+    for value, reference in zip(found[0], expected[0], strict=True):
+        torch.testing.assert_close(value, reference.detach(), rtol=tolerance, atol=tolerance)
+    # where terms cancel (a single active feature has f = sqrt(F) whatever h is) what is left is rounding
+    largest = max(reference.abs().max() for reference in expected[1])
+    for gradient, reference in zip(found[1], expected[1], strict=True):
+        scale = reference.abs().max().clamp(min=1e-3 * largest)
+        assert ((gradient - reference).abs().max() / scale).item() < tolerance
+
+
+@given(
+    st.integers(1, 9), st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.0, 0.005, 0.15, 30.0]),
+    st.sampled_from(["normalised", "hidden"]), st.sampled_from([1e-3, 1.0, 1e3]), st.integers(0, 10**6),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_equals_autograd_in_float64(d_latent, n_features, n_frames, lam, l1_on, scale, seed):
+    model = model_of(d_latent, n_features, seed)
+    x = torch.randn(n_frames, d_latent, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
+    assert_same(by_hand(model, x, lam, l1_on, 7), by_autograd(model, x, lam, l1_on), 1e-10)
+
+
+@pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
+def test_frames_that_activate_nothing_and_dead_features(l1_on):
+    model = model_of(6, 20, 0)
+    with torch.no_grad():
+        model.b_enc[:5] = -1e6  # dead
+    x = torch.randn(30, 6, dtype=torch.float64)
+    x[::3] = 0
+    with torch.no_grad():
+        model.b_enc[5:] = -0.1  # so that the zero frames activate nothing
+    assert (model.encode(x).h[::3] == 0).all()
+    found = by_hand(model, x, 0.05, l1_on, 32)
+    assert_same(found, by_autograd(model, x, 0.05, l1_on), 1e-10)
+    assert (found[1][0][:5] == 0).all()
+
+
+@pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
+def test_float32_is_as_exact_as_float32_allows(l1_on):
+    exact, single = model_of(64, 1024, 0), model_of(64, 1024, 0, torch.float32)
+    x = torch.randn(512, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert_same(
+        tuple(
+            [value.double() for value in part] if index else type(part)(*(value.double() for value in part))
+            for index, part in enumerate(by_hand(single, x.float(), 0.02, l1_on, 128))
+        ),
+        by_autograd(exact, x, 0.02, l1_on),
+        2e-5,
+    )
+
+
+def test_buffers_are_kept_between_batches():
+    model = model_of(4, 8, 0)
+    compute = gradients.ChunkedGradients(model, 0.1, "normalised")
+    places = [parameter.grad.data_ptr() for parameter in model.parameters()]
+    for n_frames in (5, 3, 40):
+        x = torch.randn(n_frames, 4, dtype=torch.float64)
+        loss = compute(x)
+        expected = by_autograd(model, x, 0.1, "normalised")
+        torch.testing.assert_close(loss.total, expected[0].total.detach())
+    assert [parameter.grad.data_ptr() for parameter in model.parameters()] == places

@@ -1,0 +1,218 @@
+"""The workflow itself, on seconds of audio: what it makes, and exactly what it makes again."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from sonolens import tables
+
+ROOT = Path(__file__).parents[1]
+N_CELLS = 2 * 2 * 2  # encoders, dims, lams
+pytestmark = pytest.mark.workflow
+
+
+def tracked_files() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    for name in tracked_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str, overlay: str = "tests/smoke.yaml", fails: bool = False) -> str:
+    """Run Snakemake with the demo's profile, the smoke config in place of the demo's; what it printed."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    result = subprocess.run(
+        ["snakemake", "--profile", "profiles/demo", "--configfile", "config.yaml", overlay, "--cores", "2", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    output = result.stdout + result.stderr
+    assert (result.returncode != 0) == fails, output[-6000:]
+    return output
+
+
+def planned(folder: Path, overlay: str = "tests/smoke.yaml") -> dict[str, int]:
+    """Jobs per rule that a run would start now."""
+    output = snakemake(folder, "--dry-run", overlay=overlay)
+    jobs = {}
+    table = re.search(r"^job\s+count\n-+\s+-+\n(.*?)\n\n", output, re.MULTILINE | re.DOTALL)
+    for line in table.group(1).splitlines() if table else []:
+        rule, count = line.split()
+        jobs[rule] = int(count)
+    assert jobs or "Nothing to be done" in output, output
+    return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A finished run. Tests that change it work on a copy."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Path:
+    """A copy of the finished run with its time stamps."""
+    return Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True))
+
+
+def changed_config(folder: Path, change) -> str:
+    """Write the smoke config with a change next to it; its path."""
+    config = yaml.safe_load((folder / "tests/smoke.yaml").read_text())
+    change(config)
+    (folder / "changed.yaml").write_text(yaml.safe_dump(config))
+    return "changed.yaml"
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def test_every_cell_probe_and_table_is_there(finished):
+    assert len(list(finished.glob("results/saes/*/*/*/model.safetensors"))) == N_CELLS
+    assert len(list(finished.glob("results/probes/*/dim~*/*/*/metrics.json"))) == N_CELLS * 3
+    assert len(list(finished.glob("results/probes/*/raw/*/metrics.json"))) == 2 * 3
+    cells = pd.read_csv(finished / "results/report/tables/cells.csv")
+    assert len(cells) == N_CELLS
+    named = ["encoder", "dim", "expansion", "lam", "sparsity", "l0", "explained_variance", "mse", "dead_share"]
+    named += ["frames_per_s", "train_seconds"]
+    for attribute in ("pitch", "amplitude", "timbre"):
+        for figure in ("accuracy", "majority_share", "macro_f1", "raw_latent_accuracy"):
+            named.append(f"{attribute}_{figure}")
+    assert set(named) <= set(cells.columns)
+    assert not cells[named].isna().any().any()
+    for name in ("paper_comparison", "claims", "objective", "labels", "rejected"):
+        assert (finished / f"results/report/tables/{name}.csv").is_file(), name
+    for png in finished.glob("results/report/figures/*.png"):
+        assert png.with_suffix(".svg").is_file(), png
+
+
+def test_no_temporary_file_is_left(finished):
+    assert not [path for path in finished.rglob("*.tmp*") if ".snakemake" not in path.parts]
+
+
+def test_rows_of_labels_are_rows_of_latents(finished):
+    frames = sorted(finished.glob("results/latents/minivae/chorales/*/frames.parquet"))
+    joined = tables.read_all(frames, tables.LATENT_FRAMES)
+    for attribute in ("pitch", "amplitude", "timbre"):
+        labels = tables.read(finished / f"results/labels/{attribute}/aligned/minivae.parquet", tables.ALIGNED_LABELS)
+        assert (labels["clip_id"].astype(str) == joined["clip_id"].astype(str)).all()
+        assert (labels["frame_index"] == joined["frame_index"]).all()
+
+
+def test_nothing_is_stale_after_a_run(finished):
+    assert planned(finished) == {}
+
+
+def test_nothing_is_stale_after_touching_every_source_file(project):
+    for name in tracked_files():
+        os.utime(project / name)
+    assert planned(project) == {}
+
+
+def test_nothing_is_stale_in_a_fresh_clone_with_the_results_moved_in(project, tmp_path):
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "all"],
+    ):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(project), str(clone)], check=True)
+    for name in ("results", "resources", ".snakemake"):
+        shutil.move(project / name, clone / name)
+    assert planned(clone) == {}
+
+
+def test_one_more_lambda_costs_its_own_cells(project):
+    jobs = planned(project, changed_config(project, lambda config: config["sae"]["lams"].append(0.1)))
+    assert jobs["train_sae"] == 2 * 2  # encoders × dims
+    assert jobs["fit_probe"] == 2 * 2 * 3
+    assert jobs["evaluate_sae_audio"] == 2 * 2
+    assert not {"train_codec", "extract_latents", "label_frames", "align_labels", "fit_raw_probe"} & set(jobs)
+    assert "train_objective_sae" not in jobs
+    assert jobs["write_report"] == 1
+
+
+def test_an_edit_to_the_model_retrains_saes_and_relabels_nothing(project):
+    append(project / "workflow_scripts/sonolens/sae/model.py", "\n# a comment is an edit\n")
+    jobs = planned(project)
+    assert jobs["train_sae"] == N_CELLS
+    assert not {"train_codec", "extract_latents", "label_frames", "fit_bins", "align_labels"} & set(jobs)
+
+
+def test_an_edit_put_back_is_no_edit(project):
+    path = project / "workflow_scripts/sonolens/sae/model.py"
+    text = path.read_text()
+    path.write_text(text + "\n")
+    path.write_text(text)
+    assert planned(project) == {}
+
+
+def test_an_edit_to_a_figure_redraws_that_figure(project):
+    append(project / "workflow_scripts/sonolens/figures/dimension.py", "\n# a comment is an edit\n")
+    assert planned(project) == {"figure_dimension": 1, "write_report": 1}
+
+
+def test_an_edit_to_one_encoder_leaves_the_other_alone(project):
+    append(project / "workflow_scripts/sonolens/encoders/minirvq.py", "\n# a comment is an edit\n")
+    jobs = planned(project)
+    assert jobs["train_codec"] == 1
+    assert jobs["train_sae"] == N_CELLS // 2
+    assert "label_frames" not in jobs
+
+
+def test_a_changed_label_edge_refits_probes_and_trains_nothing(project):
+    def widen(config):
+        config["attributes"][1]["low_percentile"] = 1.0
+
+    jobs = planned(project, changed_config(project, widen))
+    assert jobs["fit_bins"] == 1
+    assert jobs["align_labels"] == 2
+    assert jobs["fit_probe"] == N_CELLS
+    assert not {"train_sae", "label_frames", "extract_latents", "train_codec", "evaluate_sae_audio"} & set(jobs)
+
+
+def test_a_deleted_cell_comes_back(project):
+    shutil.rmtree(project / "results/saes/minivae/dim~64/lam~0.05")
+    jobs = planned(project)
+    assert jobs["train_sae"] == 1
+    assert jobs["fit_probe"] == 3
+
+
+def test_a_typo_is_refused_before_anything_runs(project):
+    overlay = changed_config(project, lambda config: config["sae"].update(lamz=[1]))
+    assert "no such key: 'lamz'" in snakemake(project, "--dry-run", overlay=overlay, fails=True)
+
+
+def test_a_cell_that_is_not_configured_cannot_be_asked_for(project):
+    output = snakemake(project, "--dry-run", "results/saes/minivae/dim~64/lam~5e-3/model.safetensors", fails=True)
+    assert "MissingRuleException" in output
+
+
+def test_profiles_share_the_staleness_policy():
+    policies = {
+        str(path): yaml.safe_load(path.read_text())["rerun-triggers"] for path in ROOT.glob("profiles/*/profile.yaml")
+    }
+    assert all(policy == ["mtime", "params", "input", "software-env"] for policy in policies.values()), policies
+    assert not (ROOT / "profiles/default").exists()
+
+
+def test_a_report_by_snakemake_itself(finished, tmp_path):
+    snakemake(finished, "--report", str(tmp_path / "report.zip"))
+    assert (tmp_path / "report.zip").stat().st_size > 100_000

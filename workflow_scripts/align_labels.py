@@ -1,0 +1,22 @@
+"""Pool and classify one attribute for every latent frame of one encoder."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job, plugins
+from sonolens.labels import alignment
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+alignment.align(
+    snakemake.input.labels,
+    snakemake.input.frames,
+    snakemake.input.bins,
+    alignment.FrameGeometry(**snakemake.params.geometry),
+    plugins.load("labels", snakemake.params.module),
+    snakemake.params.options,
+    snakemake.output[0],
+)

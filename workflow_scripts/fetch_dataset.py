@@ -1,0 +1,20 @@
+"""Put one dataset under resources/, or list the user's own, and write down what is there."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job
+from sonolens.datasets import manifest
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(1)  # of a process: there are as many processes as the job has threads
+
+manifest.fetch(
+    snakemake.params.module,
+    snakemake.output.files,
+    snakemake.params.options,
+    seed=snakemake.params.seed,
+    n_workers=snakemake.threads,
+)

@@ -1,0 +1,21 @@
+"""Fit the classes of one attribute to the train split."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job, plugins
+from sonolens.labels import labelling
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+labelling.fit_bins(
+    snakemake.input.labels,
+    snakemake.input.manifests,
+    snakemake.wildcards.attribute,
+    plugins.load("labels", snakemake.params.module),
+    snakemake.params.options,
+    snakemake.output[0],
+)

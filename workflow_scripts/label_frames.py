@@ -1,0 +1,21 @@
+"""Measure one attribute on the clips of one shard of a dataset."""
+
+from typing import TYPE_CHECKING
+
+from sonolens import job, plugins
+from sonolens.labels import labelling
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+job.log_to(snakemake.log[0])
+job.use_threads(snakemake.threads)
+
+labelling.label_shard(
+    snakemake.input.manifest,
+    int(snakemake.wildcards.shard),
+    plugins.load("labels", snakemake.params.module),
+    snakemake.params.options,
+    snakemake.params.device,
+    snakemake.output[0],
+)

@@ -1,0 +1,28 @@
+"""The two tables between a dataset's module and the manifest."""
+
+import pandas as pd
+import pyarrow as pa
+
+# What fetch returns and files.parquet holds. Text columns are '' where nothing is known.
+FILES = pa.schema(
+    [
+        ("path", pa.string()),  # relative to the dataset's folder under resources/, or absolute for a user's own
+        ("size_bytes", pa.int64()),
+        ("modified_ns", pa.int64()),  # time of change; 0 where sha256 is known
+        ("sha256", pa.string()),  # '' where the file was listed, not read
+        ("group", pa.string()),
+        ("kind", pa.string()),
+        ("instrument", pa.string()),
+        ("split", pa.string()),  # '' where it is to be drawn
+        ("truth_f0_path", pa.string()),  # as path
+        ("truth_notes_path", pa.string()),
+    ]
+)
+# What index returns: columns of FILES, a stem unique in the dataset, and `problem` where a file is out from the start
+CANDIDATES = ("stem", "path", "group", "kind", "instrument", "split", "truth_f0_path", "truth_notes_path", "problem")
+
+
+def from_rows(rows: list[dict]) -> pd.DataFrame:
+    """A table of FILES; text that a row does not give is ''."""
+    empty = {field.name: "" for field in FILES if field.type == pa.string()}
+    return pd.DataFrame([empty | row for row in rows], columns=FILES.names)
