@@ -22,6 +22,7 @@ include: "rules/latents.smk"
 include: "rules/labels.smk"
 include: "rules/saes.smk"
 include: "rules/probes.smk"
+include: "rules/figures.smk"
 include: "rules/report.smk"
 
 
@@ -29,11 +30,11 @@ report: "rules/report/workflow.rst"
 
 
 rule all:
-    """The report, and every cell: one that was deleted would not come back while the report is newer."""
-    localrule: True
     default_target: True
     input:
         "results/report/index.html",
         cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/metrics.json"),
         cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/model.safetensors"),
         cell_files("results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/metrics.json"),
+    """The report, and every cell: one that was deleted would not come back while the report is newer."""
+    localrule: True

@@ -44,7 +44,7 @@ rule evaluate_codec:
         code=encoder_code("evaluate_codec.py"),
         manifests=manifests(),
         weights=encoder_weights,
-        pitch=fine_labels("pitch") if "pitch" in ATTRIBUTES else [],
+        pitch=pitch_labels(),
     output:
         "results/codecs/{encoder}/quality.json",
     log:

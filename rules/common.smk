@@ -11,11 +11,10 @@ SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from sonolens import experiment, plugins, staleness
+from sonolens.datasets import listing
 
 try:
-    EXPERIMENT = experiment.resolve(
-        config, Path(workflow.basedir) / "rules" / "config.schema.yaml"
-    )
+    EXPERIMENT = experiment.resolve(config, Path(workflow.basedir) / "rules" / "config.schema.yaml")
 except experiment.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -24,9 +23,7 @@ DATASETS = experiment.names(EXPERIMENT, "datasets")
 ENCODERS = experiment.names(EXPERIMENT, "encoders")
 ATTRIBUTES = experiment.names(EXPERIMENT, "attributes")
 LAMS = EXPERIMENT["sae"]["lams"]
-TRAINED_ENCODERS = [
-    entry["name"] for entry in EXPERIMENT["encoders"] if entry["card"]["trained"]
-]
+TRAINED_ENCODERS = [entry["name"] for entry in EXPERIMENT["encoders"] if entry["card"]["trained"]]
 OBJECTIVE = EXPERIMENT["objective"]
 CELL = "results/saes/{encoder}/dim~{dim}/lam~{lam}"
 
@@ -85,7 +82,8 @@ def attribute_code(script, *modules):
 
 def _plugin_option(key, wildcard, split_off, what):
     """`what` of an entry; "options" are all of a plugin's options, and those that its card lists under a key of
-    `split_off` ({what: (card key, whether those listed are meant)}) can be had alone or left out."""
+    `split_off` ({what: (card key, whether those listed are meant)}) can be had alone or left out.
+    """
 
     def value(wildcards):
         entry = experiment.entry(EXPERIMENT, key, wildcards[wildcard])
@@ -153,9 +151,7 @@ def manifests():
 
 def fine_labels(attribute):
     """Labels of one attribute on the 10 ms grid, all shards of all datasets."""
-    return dataset_files(
-        f"results/labels/{attribute}/frames/{{dataset}}/shard~{{shard}}.parquet"
-    )
+    return dataset_files(f"results/labels/{attribute}/frames/{{dataset}}/shard~{{shard}}.parquet")
 
 
 def fine_labels_of(wildcards):
@@ -193,9 +189,7 @@ def encoder_files(pattern):
 
 def trained_encoder_files(pattern):
     """`pattern` for every encoder that the workflow trains."""
-    return expand(
-        pattern, encoder=TRAINED_ENCODERS, attribute=ATTRIBUTES, allow_missing=True
-    )
+    return expand(pattern, encoder=TRAINED_ENCODERS, attribute=ATTRIBUTES, allow_missing=True)
 
 
 def cell_files(pattern):
@@ -238,8 +232,7 @@ def objective_files(pattern):
             l1_on=["normalised", "hidden"],
             encoder=encoder,
             dim=[
-                expansion
-                * experiment.entry(EXPERIMENT, "encoders", encoder)["card"]["d_latent"]
+                expansion * experiment.entry(EXPERIMENT, "encoders", encoder)["card"]["d_latent"]
                 for expansion in OBJECTIVE["expansions"]
             ],
             lam=OBJECTIVE["lams"],
@@ -248,11 +241,11 @@ def objective_files(pattern):
 
 
 def dataset_listing(wildcards):
-    """Params function: a digest of what lies in a user's folder, so that a new file there is noticed; else None."""
-    entry = experiment.entry(EXPERIMENT, "datasets", wildcards.dataset)
-    if "path" not in entry["options"]:
+    """Params function: a digest of a user's folder, so that a new file there is noticed; None for other datasets."""
+    options = experiment.entry(EXPERIMENT, "datasets", wildcards.dataset)["options"]
+    if "path" not in options:
         return None
-    return plugins.folder_digest(entry["options"]["path"])
+    return listing.digest(options["path"], options["pattern"], options["table"])
 
 
 def aligned_labels_of_encoder(wildcards):
@@ -281,17 +274,34 @@ PROBE_FITTING = {
 } | {"seed": SEED}
 
 
+PITCH_ATTRIBUTES = [
+    entry for entry in EXPERIMENT["attributes"] if entry["module"] == "pitch"
+]
+
+
+def pitch_labels():
+    """Fine labels of the first pitch attribute, which is what is checked against the truth; none without one."""
+    return fine_labels(PITCH_ATTRIBUTES[0]["name"]) if PITCH_ATTRIBUTES else []
+
+
+def encoder_geometry(wildcards):
+    """Params function: when the frames of wildcard `encoder` are."""
+    card = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["card"]
+    keys = ("sample_rate_hz", "hop_samples", "frame_offset_frames")
+    return {key: card[key] for key in keys if key in card}
+
+
 def _tracker_options():
     """Options of the pitch tracker that judges sound: the config's own, or the card's defaults without one."""
-    for entry in EXPERIMENT["attributes"]:
-        if entry["module"] == "pitch":
-            options, card = entry["options"], entry["card"]
-            break
+    if PITCH_ATTRIBUTES:
+        options, card = PITCH_ATTRIBUTES[0]["options"], PITCH_ATTRIBUTES[0]["card"]
     else:
         options, card = {}, plugins.card("labels", "pitch")
         experiment.check(options, card["options"])
     return {
-        name: value for name, value in options.items() if name not in card["bin_options"]
+        name: value
+        for name, value in options.items()
+        if name not in card["bin_options"]
     }
 
 

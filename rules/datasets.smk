@@ -22,13 +22,13 @@ rule fetch_dataset:
         "../envs/sonolens.yaml"
     threads: 2
     resources:
-        mem_mb=4_000,
-        runtime="2h",
+        mem_mb=4000,
+        runtime=120,
     params:
         module=dataset_option("module"),
         options=dataset_option("options"),
         listing=dataset_listing,
-        seed=config["seed"],
+        seed=SEED,
     script:
         "../workflow_scripts/fetch_dataset.py"
 
@@ -49,15 +49,15 @@ rule index_dataset:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=2_000,
-        runtime="2h",
+        mem_mb=2000,
+        runtime=120,
     params:
         module=dataset_option("module"),
         options=dataset_option("options"),
         shards=dataset_option("shards"),
-        seed=config["seed"],
-        splits=config["splits"],
-        max_rejected_share=config["max_rejected_share"],
-        min_clip_seconds=config["min_clip_seconds"],
+        seed=SEED,
+        splits=EXPERIMENT["splits"],
+        max_rejected_share=EXPERIMENT["max_rejected_share"],
+        min_clip_seconds=EXPERIMENT["min_clip_seconds"],
     script:
         "../workflow_scripts/index_dataset.py"

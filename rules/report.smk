@@ -23,9 +23,7 @@ rule aggregate_cells:
         metrics=cell_files(f"{CELL}/metrics.json"),
         audio_metrics=cell_files(f"{CELL}/audio_metrics.json"),
         raw_probes=encoder_files("results/probes/{encoder}/raw/{attribute}/metrics.json"),
-        probes=cell_files(
-            "results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/metrics.json"
-        ),
+        probes=cell_files("results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/metrics.json"),
     output:
         cells="results/tables/cells.parquet",
         probes="results/tables/probes.parquet",

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from synthetic_results import SyntheticResults
-
 from sonolens import tables
 from sonolens.figures import (
     accuracy,
@@ -22,6 +20,7 @@ from sonolens.figures import (
 )
 from sonolens.files import read_json
 from sonolens.report import cells, histories, schemas
+from synthetic_results import SyntheticResults
 
 
 def aggregate(results: SyntheticResults) -> dict[str, str]:
@@ -61,10 +60,7 @@ def aggregate(results: SyntheticResults) -> dict[str, str]:
 def draw_all(results: SyntheticResults, folder: Path) -> Path:
     """Draw every figure into `folder`, which is returned."""
     paths = aggregate(results)
-    read = {
-        name: tables.read(paths[name], getattr(schemas, name.upper()))
-        for name in paths
-    }
+    read = {name: tables.read(paths[name], getattr(schemas, name.upper())) for name in paths}
     selected = results.encoder_files("results/selected/{encoder}.json")
     figures = {
         "reconstruction": lambda: reconstruction.draw(read["cells"]),

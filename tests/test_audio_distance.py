@@ -75,7 +75,7 @@ def test_the_multi_resolution_distance_is_the_mean():
 
 
 def test_recordings_of_different_lengths_are_refused():
-    with pytest.raises(ValueError, match="same|got"):
+    with pytest.raises(ValueError, match="two waveforms"):
         log_spectral_distance_db(np.zeros(100, np.float32), np.zeros(101, np.float32))
     with pytest.raises(ValueError, match="got"):
         log_spectral_distance_db(np.zeros((1, 100), np.float32), np.zeros((1, 100), np.float32))

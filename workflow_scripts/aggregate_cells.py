@@ -16,6 +16,4 @@ probes, subsets = cells.gather_probes([*snakemake.input.raw_probes, *snakemake.i
 tables.write(grid, snakemake.output.cells, schemas.CELLS)
 tables.write(probes, snakemake.output.probes, schemas.PROBES)
 tables.write(subsets, snakemake.output.subsets, schemas.SUBSETS)
-tables.write(
-    cells.gather_activations(snakemake.input.metrics), snakemake.output.activations, schemas.ACTIVATIONS
-)
+tables.write(cells.gather_activations(snakemake.input.metrics), snakemake.output.activations, schemas.ACTIVATIONS)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sonolens import job
-from sonolens.datasets import manifest
+from sonolens.datasets import files
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 job.log_to(snakemake.log[0])
 job.use_threads(1)  # of a process: there are as many processes as the job has threads
 
-manifest.fetch(
+files.fetch(
     snakemake.params.module,
     snakemake.output.files,
     snakemake.params.options,

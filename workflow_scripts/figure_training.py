@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sonolens import job, tables
-from sonolens.figures import training, style
+from sonolens.figures import style, training
 from sonolens.report import schemas
 
 if TYPE_CHECKING:

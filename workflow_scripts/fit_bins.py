@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sonolens import job, plugins
-from sonolens.labels import labelling
+from sonolens.labels import bin_fitting
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 job.log_to(snakemake.log[0])
 job.use_threads(snakemake.threads)
 
-labelling.fit_bins(
+bin_fitting.fit_bins(
     snakemake.input.labels,
     snakemake.input.manifests,
     snakemake.wildcards.attribute,

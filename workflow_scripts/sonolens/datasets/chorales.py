@@ -6,6 +6,7 @@ number, and made in rendering.py; more minutes add clips and leave the first one
 
 import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -94,9 +95,10 @@ def _map(work: partial, plans: list[Plan], n_workers: int) -> Iterator[dict]:
     if n_workers == 1:
         yield from map(work, plans)
         return
-    # Forked: a spawned process would run the script of the job again, Snakemake's scripts having no main guard
-    with multiprocessing.get_context("fork").Pool(n_workers) as pool:
-        yield from pool.imap(work, plans)
+    # Forked: a spawned process would run the job's script again, which has no main guard.
+    # An executor, not a Pool: that would wait for ever for a process that was killed.
+    with ProcessPoolExecutor(n_workers, multiprocessing.get_context("fork")) as pool:
+        yield from pool.map(work, plans)
 
 
 def _remove_others(folder: Path, kept: set[str]) -> None:

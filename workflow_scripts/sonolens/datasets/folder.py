@@ -8,6 +8,7 @@ import pandas as pd
 
 from sonolens.datasets.files import from_rows
 
+KINDS = ("solo", "mix", "drums", "unknown")
 NOT_IN_TABLE = "not listed in the table"
 
 
@@ -27,14 +28,14 @@ def fetch(folder: Path, options: dict, seed: int, n_workers: int) -> pd.DataFram
     rows = []
     for path in sorted(found):
         state = path.lstat() if path.is_symlink() and not path.exists() else path.stat()
-        row = {"path": _text(path.absolute()), "size_bytes": state.st_size, "modified_ns": state.st_mtime_ns}
+        row = {"path": _text(path), "size_bytes": state.st_size, "modified_ns": state.st_mtime_ns}
         rows.append(row | {"kind": "unknown"})
     return from_rows(rows)
 
 
 def index(folder: Path, files: pd.DataFrame, options: dict) -> pd.DataFrame:
     """Every file as a candidate (files.CANDIDATES), grouped as `split_by` says."""
-    root = Path(_text(Path(options["path"]).expanduser().absolute()))
+    root = Path(_text(Path(options["path"]).expanduser()))
     rows = files.drop(columns=["size_bytes", "modified_ns", "sha256"])
     names = [PurePosixPath(path).relative_to(root).as_posix() for path in rows["path"]]
     rows["stem"] = _stems(names)
@@ -70,6 +71,10 @@ def _fill_from_table(rows: pd.DataFrame, names: list[str], path: Path) -> None:
         rows[f"table:{column}"] = matched[column].fillna("").to_numpy()
     for column in {"split", "kind", "instrument"} & set(matched):
         rows[column] = rows[f"table:{column}"]
+    rows["kind"] = rows["kind"].replace("", "unknown")
+    strange = sorted(set(rows["kind"]) - set(KINDS))
+    if strange:
+        raise ValueError(f"{path}: the kind of a recording is one of {KINDS}, not {strange}")
 
 
 def _column(rows: pd.DataFrame, options: dict) -> pd.Series:

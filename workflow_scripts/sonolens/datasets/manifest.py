@@ -1,12 +1,4 @@
-"""From the files of a dataset to the list of recordings that the workflow uses: checked, split, sharded.
-
-A dataset is a module of this folder with a card beside it. It offers two functions:
-
-`fetch(folder, options, seed, n_workers) -> DataFrame` puts the data under `folder`, or only looks at data that lie
-elsewhere, and returns what there is (files.FILES).
-`index(folder, files, options) -> DataFrame` returns what each file is (files.CANDIDATES), before anything
-is checked.
-"""
+"""From the files of a dataset to the list of recordings that the workflow uses: checked, split, sharded."""
 
 import hashlib
 from pathlib import Path
@@ -19,13 +11,6 @@ from sonolens.datasets.files import CANDIDATES, FILES
 from sonolens.datasets.splits import draw_splits
 
 N_NAMED = 10  # files that an error names
-
-
-def fetch(module: str, path: str | Path, options: dict, seed: int, n_workers: int) -> None:
-    """Fetch a dataset into the folder of `path`, and list its files there."""
-    path = Path(path)
-    files = plugins.load("datasets", module).fetch(path.parent, options, seed, n_workers)
-    tables.write(files, path, FILES)
 
 
 def build(

@@ -5,6 +5,7 @@ A clip depends on (seed, its number, the options) and nothing else, so that it i
 
 import hashlib
 import math
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +105,7 @@ def choose_parts(plan: Plan, score: Score, rng: np.random.Generator) -> list[Par
     keeps its key within three semitones and gives each part to an instrument whose range holds it.
     """
     if plan.kind == "solo":
-        index = int(rng.permutation(N_PARTS)[plan.turn % N_PARTS])
+        index = (zlib.crc32(plan.score.encode()) + plan.turn) % N_PARTS
         (player,) = [player for player in SOLOISTS if player.name == plan.player]
         notes = score.parts[index].copy()
         lowest, highest = notes[:, 2].min(), notes[:, 2].max()

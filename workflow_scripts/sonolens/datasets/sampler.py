@@ -79,8 +79,8 @@ def read_along(zone: Zone, positions: np.ndarray) -> np.ndarray:
     """
     data = zone.samples
     if zone.loop_start is None:
-        padded = np.concatenate([np.zeros(1, np.float32), data, np.zeros(3, np.float32)])
-        positions = np.minimum(positions, len(data) + 0.5)
+        padded = np.concatenate([np.zeros(1, np.float32), data, np.zeros(4, np.float32)])
+        positions = np.minimum(positions, len(data) + 1.0)
     else:
         length = len(data) - zone.loop_start
         padded = np.concatenate([np.zeros(1, np.float32), data, data[zone.loop_start + np.arange(3) % length]])

@@ -163,6 +163,10 @@ class SpectrogramNet(nn.Module):
         # Log-magnitudes lie between -4.6 (silence) and 5.5 (full scale): the network works around nought.
         self.centre, self.scale = -2.0, 2.0
 
+    def blocks(self) -> list[Block]:
+        """The residual blocks of both stacks."""
+        return [module for module in self.modules() if isinstance(module, Block)]
+
     def encode(self, compressed: Tensor) -> Tensor:
         """compressed (B, T, N_BINS) -> z (B, T, d_in) for the bottleneck."""
         return self.down((compressed - self.centre) / self.scale)

@@ -34,8 +34,8 @@ def draw(cells: pd.DataFrame, probes: pd.DataFrame) -> Figure:
                 ends = ("accuracy", "accuracy", "accuracy") if prefix else ("accuracy", "accuracy_low", "accuracy_high")
                 value, low, high = (size[f"{prefix}{end}"] for end in ends)
                 style.points_with_intervals(axes, size["sparsity"], value, low, high, **line)
-            style.sparsity_axis(axes, own["sparsity"])
-            axes.set_ylabel(f"{attribute} accuracy" + (", voiced frames only" if prefix else ""))
+            style.sparsity_axis(axes, own["sparsity"], gap=0.06 * len(columns))
+            axes.set_ylabel(f"{attribute} accuracy" + (" (voiced)" if prefix else ""))
         style.row_title(row[0], encoder)
     extra = [
         style.key("probe on raw latents", color=style.BLACK, lw=1.3),

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sonolens.figures import style
 
 # columns of schemas.SUBSETS (measure, its majority share), and what to call it
-MEASURES = [("accuracy", "majority_share", ""), ("voiced_accuracy", "voiced_majority_share", ", voiced frames only")]
+MEASURES = [("accuracy", "majority_share", ""), ("voiced_accuracy", "voiced_majority_share", " (voiced)")]
 
 
 def draw(selected: list[dict], subsets: pd.DataFrame) -> Figure:
@@ -29,9 +29,9 @@ def draw(selected: list[dict], subsets: pd.DataFrame) -> Figure:
         own = subsets[subsets["encoder"] == cell["encoder"]]
         features = own[(own["dim"] == cell["dim"]) & np.isclose(own["lam"], cell["lam"])]
         for (attribute, measure, majority, note), axes in zip(columns, row, strict=True):
-            _kinds(axes, kinds, measure, features[features["attribute"] == attribute], style.BLUE, "o")
+            _kinds(axes, kinds, measure, features[features["attribute"] == attribute], style.BLUE, "o", -0.14)
             raw = own[(own["dim"] == 0) & (own["attribute"] == attribute)]
-            _kinds(axes, kinds, measure, raw, style.BLACK, "o", hollow=True)
+            _kinds(axes, kinds, measure, raw, style.BLACK, "o", 0.14)
             _kinds(axes, kinds, majority, raw, style.VERMILLION, "|")
             axes.set_xlabel(f"{attribute} accuracy{note}")
             axes.set_ylim(len(kinds) - 0.5, -0.5)
@@ -46,12 +46,12 @@ def draw(selected: list[dict], subsets: pd.DataFrame) -> Figure:
     return figure
 
 
-def _kinds(axes: Axes, kinds: list[str], measure: str, own: pd.DataFrame, colour: str, marker: str, hollow=False):
-    """One marker per kind of recording; kinds without frames stay empty."""
+def _kinds(axes: Axes, kinds: list[str], measure: str, own: pd.DataFrame, colour: str, marker: str, shift=0.0):
+    """One marker per kind of recording, `shift` lines below it; kinds without frames stay empty."""
     shown = own.dropna(subset=[measure])
-    rows = [kinds.index(kind) for kind in shown["kind"]]
+    rows = [kinds.index(kind) + shift for kind in shown["kind"]]
     size = 13 if marker == "|" else 6.5
-    face = "none" if hollow else colour
+    face = "white" if shift > 0 else colour
     axes.plot(
         shown[measure], rows, marker, color=colour, markersize=size, markerfacecolor=face, mew=2 if size > 10 else 1.3
     )

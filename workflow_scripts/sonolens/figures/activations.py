@@ -1,5 +1,6 @@
 """How often features are active."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,11 +24,17 @@ def draw(cells: pd.DataFrame, activations: pd.DataFrame) -> Figure:
             _histograms(axes, own, activations, colours, dead_at=low - 0.14 * (high - low))
             if len(own):
                 title = f"{own['dim'].iloc[0]} ({expansion:g}×)"
-                axes.set_title(title, loc="right" if expansion == expansions[0] else "center")
-        style.row_title(row[0], encoder)
-        row[0].set_ylabel("share of features")
+                axes.set_title(title)
+        style.row_title(row[0], f"{encoder}\n")  # a line above the titles of the panels
+        row[0].set_ylabel("share of features\n(square-root scale)")
+    for axes in panels.flat:
+        # the square root: where most features are dead the others would lie on the axis
+        axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+        axes.set_ylim(0, 1.05)
+        axes.set_yticks([0, 0.01, 0.05, 0.2, 0.5, 1], ["0", "0.01", "0.05", "0.2", "0.5", "1"])
     ticks = [tick for tick in range(-6, 1) if tick >= low]
-    ticks = ticks[:: max(1, round(len(ticks) * len(expansions) / 20))]
+    # at most some eighteen labels in a line of panels
+    ticks = ticks[len(expansions) > 4 :: max(1, round(len(ticks) * len(expansions) / 18))]
     for axes in panels[-1]:
         axes.set_xticks([low - 0.14 * (high - low), *ticks], ["dead", *(f"$10^{{{tick}}}$" for tick in ticks)])
     figure.supxlabel("share of test frames in which a feature is active", fontsize=9)

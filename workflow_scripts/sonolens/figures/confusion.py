@@ -2,13 +2,16 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
+from sonolens.cell_selection import path_of
 from sonolens.figures import style
 from sonolens.files import read_json
-from sonolens.cell_selection import path_of
+
+# the square root: a diffuse row would be black on a linear scale
+SCALE = PowerNorm(0.5, 0, 1)
 
 
 def draw(selected_paths: list[str], bins_paths: list[str], confusion_paths: list[str]) -> Figure:
@@ -17,18 +20,19 @@ def draw(selected_paths: list[str], bins_paths: list[str], confusion_paths: list
     selected_paths: one per encoder; bins_paths: one per attribute; confusion_paths: of all cells and attributes
     """
     selected, bins = [read_json(path) for path in selected_paths], [read_json(path) for path in bins_paths]
-    figure, panels = style.new_figure(len(selected), len(bins), row_height_in=3.5)
-    image = None
+    figure, panels = style.new_figure(len(selected), len(bins), row_height_in=3.3)
     for cell, row in zip(selected, panels, strict=True):
         for classes, axes in zip(bins, row, strict=True):
             of_panel = (f"/{cell['encoder']}/", f"/{classes['attribute']}/")
             counts = np.load(path_of(cell, confusion_paths, *of_panel))
-            image = _matrix(axes, counts, classes)
-            axes.set_xlabel(f"predicted {classes['attribute']} ({classes['unit']})")
-            axes.set_ylabel(f"true {classes['attribute']} ({classes['unit']})")
-            axes.set_title(f"accuracy {np.trace(counts) / max(counts.sum(), 1):.3f}", loc="right")
-        row[0].set_title(f"{cell['encoder']} {cell['dim']}, λ {cell['lam']:g}", loc="left", fontweight="bold")
-    bar = figure.colorbar(image, ax=panels, shrink=0.5, aspect=30, pad=0.01, ticks=[0, 0.05, 0.2, 0.5, 1])
+            _matrix(axes, counts, classes)
+            name = style.with_unit(classes["attribute"], classes["unit"])
+            axes.set_xlabel(f"predicted {name}\naccuracy {np.trace(counts) / max(counts.sum(), 1):.3f}")
+            axes.set_ylabel(f"true {name}")
+        style.row_title(row[0], f"{cell['encoder']}: n_features {cell['dim']}, λ {cell['lam']:g}")
+    bar = figure.colorbar(
+        ScalarMappable(SCALE, "cividis"), ax=panels, shrink=0.5, aspect=24, pad=0.01, ticks=[0, 0.05, 0.2, 0.5, 1]
+    )
     bar.set_label("share of the true class's frames")
     bar.outline.set_visible(False)
     return figure
@@ -41,18 +45,20 @@ def class_ticks(bins: dict, n_shown: int = 6) -> tuple[list[int], list[str]]:
     """
     names = bins["class_names"]
     at = np.unique(np.linspace(0, len(names) - 1, min(n_shown, len(names))).round().astype(int))
-    short = [names[i] if len(names[i]) <= 8 or bins["centres"][i] is None else f"{bins['centres'][i]:.4g}" for i in at]
+    short = [_short_name(names[i], bins["centres"][i]) for i in at]
     return at.tolist(), short
 
 
-def _matrix(axes: Axes, counts: np.ndarray, bins: dict) -> AxesImage:
+def _short_name(name: str, centre: float | None) -> str:
+    return name if len(name) <= 8 or centre is None else f"{centre:.4g}".replace("-", "−")
+
+
+def _matrix(axes: Axes, counts: np.ndarray, bins: dict) -> None:
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     axes.set_facecolor(style.PALE)  # a true class without test frames
     axes.grid(False)
-    # the square root: a diffuse row would be black on a linear scale
-    image = axes.imshow(shares, cmap="cividis", norm=PowerNorm(0.5, 0, 1), origin="lower")
+    axes.imshow(shares, cmap="cividis", norm=SCALE, origin="lower")
     at, texts = class_ticks(bins)
     axes.set_xticks(at, texts, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(at, texts)
-    return image

@@ -3,16 +3,18 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from sonolens import tables
+from sonolens.cell_selection import path_of
 from sonolens.figures import style
 from sonolens.figures.confusion import class_ticks
 from sonolens.files import read_json
-from sonolens.cell_selection import path_of
 
 PER_CLASS = 3
+SCALE = Normalize(0, 1)
 
 
 def draw(selected_paths: list[str], bins_paths: list[str], contribution_paths: list[str]) -> Figure:
@@ -21,16 +23,15 @@ def draw(selected_paths: list[str], bins_paths: list[str], contribution_paths: l
     selected_paths: one per encoder; bins_paths: one per attribute; contribution_paths: of all cells and attributes
     """
     selected, bins = [read_json(path) for path in selected_paths], [read_json(path) for path in bins_paths]
-    figure, panels = style.new_figure(len(selected), len(bins), row_height_in=3.2)
-    image = None
+    figure, panels = style.new_figure(len(selected), len(bins), row_height_in=3.0)
     for cell, row in zip(selected, panels, strict=True):
         for classes, axes in zip(bins, row, strict=True):
             of_panel = (f"/{cell['encoder']}/", f"/{classes['attribute']}/")
             table = tables.read(path_of(cell, contribution_paths, *of_panel), tables.CONTRIBUTIONS)
-            image = _map(axes, table, classes)
-            axes.set_ylabel(f"{classes['attribute']} ({classes['unit']})")
-        row[0].set_title(f"{cell['encoder']} {cell['dim']}, λ {cell['lam']:g}", loc="left", fontweight="bold")
-    bar = figure.colorbar(image, ax=panels, shrink=0.5, aspect=30, pad=0.01)
+            _map(axes, table, classes)
+            axes.set_ylabel(style.with_unit(classes["attribute"], classes["unit"]))
+        style.row_title(row[0], f"{cell['encoder']}: n_features {cell['dim']}, λ {cell['lam']:g}")
+    bar = figure.colorbar(ScalarMappable(SCALE, "cividis"), ax=panels, shrink=0.5, aspect=30, pad=0.01)
     bar.set_label("contribution, share of the class's largest")
     bar.outline.set_visible(False)
     return figure
@@ -51,14 +52,16 @@ def top_features(table: pd.DataFrame, n_classes: int, per_class: int = PER_CLASS
     return matrix.to_numpy(float)[:, order], [int(feature) for feature in matrix.columns[order]]
 
 
-def _map(axes: Axes, table: pd.DataFrame, bins: dict) -> AxesImage:
+def _map(axes: Axes, table: pd.DataFrame, bins: dict) -> None:
     values, features = top_features(table, bins["n_classes"])
+    if not features:
+        style.say(axes, "no feature contributes to any class")
+        return
     strongest = np.nanmax(np.where(np.isnan(values), -np.inf, values), axis=1, keepdims=True, initial=0)
     shares = np.divide(values, strongest, out=np.full(values.shape, np.nan), where=strongest > 0)
-    axes.set_facecolor(style.PALE)  # pairs beyond the table's depth, classes without test frames
+    axes.set_facecolor(style.PALEST)  # pairs beyond the table's depth, classes without test frames
     axes.grid(False)
-    image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1, origin="lower", aspect="auto")
+    axes.imshow(shares, cmap="cividis", norm=SCALE, origin="lower", aspect="auto")
     at, texts = class_ticks(bins)
     axes.set_yticks(at, texts)
     axes.set_xlabel(f"{len(features)} features, top {PER_CLASS} of each class")
-    return image

@@ -64,5 +64,9 @@ def _matched(axes: Axes, cells: pd.DataFrame) -> bool:
     for i, marker in zip(drawn, style.MARKERS, strict=False):
         shade = 0.15 + 0.6 * i / max(len(at) - 1, 1)
         axes.plot(dims, values[:, i], marker=marker, color=str(shade), label=f"{10 ** at[i]:.3g}")
-    axes.legend(title="L0", loc="best", fontsize=7.5, title_fontsize=7.5, labelspacing=0.2)
+    handles, names = axes.get_legend_handles_labels()
+    # largest on top, as the lines lie
+    axes.legend(
+        handles[::-1], names[::-1], title="L0", loc="upper left", bbox_to_anchor=(1, 1), fontsize=7.5, handlelength=1.2
+    )
     return True

@@ -30,7 +30,7 @@ def draw(objective: pd.DataFrame, histories: pd.DataFrame) -> Figure:
         for axes in row[:3]:
             style.value_ticks(axes, own["lam"])
             axes.set_xlabel("λ, weight of the L1 term")
-        row[0].set_ylabel("sparsity (share of inactive features)")
+        row[0].set_ylabel("sparsity")
         row[1].set_ylabel("explained variance")
         row[2].axhline(own["majority_share"].iloc[0], color=style.GREY, linestyle=(0, (4, 2)), lw=1.2)
         row[2].set_ylabel(f"{own['attribute'].iloc[0]} accuracy")
@@ -59,6 +59,6 @@ def _norms(axes: Axes, histories: pd.DataFrame) -> None:
         shown = line[line["validation_hidden_norm"] > 0]
         axes.plot(shown["step"], shown["validation_hidden_norm"], color=COLOURS[l1_on], lw=width)
     axes.set_yscale("log")
-    axes.set_ylabel("mean ‖h‖₂, validation (thick: large λ)")
+    axes.set_ylabel("mean ‖h‖₂ (thicker: larger λ)")
     axes.set_xlabel("optimiser steps")
     axes.xaxis.set_major_locator(style.few_ticks())

@@ -26,7 +26,7 @@ def draw(cells: pd.DataFrame) -> Figure:
         style.row_title(by_lam, encoder)
         by_lam.set_ylabel("explained variance")
         frontier.set_ylabel("explained variance")
-        sparsity_by_lam.set_ylabel("sparsity (share of inactive features)")
+        sparsity_by_lam.set_ylabel("sparsity")
         for axes in (by_lam, sparsity_by_lam):
             style.value_ticks(axes, own["lam"])
             axes.set_xlabel("λ, weight of the L1 term")

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, MaxNLoca
 
 from sonolens.files import replacing
 
-BLACK, GREY, PALE = "#1a1a1a", "#767676", "#d9d9d9"
+BLACK, GREY, PALE, PALEST = "#1a1a1a", "#767676", "#d9d9d9", "#ededed"
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
 # Yellow is left out: it does not show on white
@@ -46,7 +46,7 @@ RC = {
     "grid.color": "#ececec",
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.4,
-    "lines.markersize": 4.5,
+    "lines.markersize": 4,
     "errorbar.capsize": 0,
     "image.interpolation": "nearest",
     "svg.fonttype": "path",
@@ -64,6 +64,9 @@ def new_figure(n_rows: int, n_columns: int, row_height_in: float = 2.5, **option
 
 def save(figure: Figure, png: str, svg: str) -> None:
     """Write both forms: PNG at 200 dpi, and SVG."""
+    # laid out once, not once for each form: that is half of the time
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
     with replacing(png) as temporary:
         figure.savefig(temporary, dpi=200, metadata={"Software": None})
     with replacing(svg) as temporary:
@@ -85,6 +88,11 @@ def hues(names: list[str]) -> dict[str, str]:
 def in_order(values) -> list:
     """Distinct values in the order in which they first come, which is the config's."""
     return list(dict.fromkeys(values))
+
+
+def with_unit(name: str, unit: str) -> str:
+    """ "pitch (semitone, MIDI)"; a unit's own parentheses become a comma."""
+    return f"{name} ({unit.replace(' (', ', ').replace(')', '')})" if unit else name
 
 
 def row_title(axes: Axes, text: str) -> None:
@@ -139,8 +147,11 @@ def few_ticks() -> MaxNLocator:
 SPARSITY_TICKS = [0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999]
 
 
-def sparsity_axis(axes: Axes, values) -> None:
-    """An x axis of sparsity on which equal steps are equal factors of the share of *active* features."""
+def sparsity_axis(axes: Axes, values, gap: float = 0.13) -> None:
+    """An x axis of sparsity on which equal steps are equal factors of the share of *active* features.
+
+    Labels nearer than `gap` of the axis are left out.
+    """
     floor = 1e-6
     axes.set_xscale(
         "function",
@@ -152,18 +163,20 @@ def sparsity_axis(axes: Axes, values) -> None:
     low, high = low - margin, high + margin
     axes.set_xlim(1 - 10.0**-low, 1 - 10.0**-high)
     candidates = [s for s in SPARSITY_TICKS if low <= -np.log10(1 - s) <= high]
-    if len(candidates) < 3:
-        span = np.linspace(1 - 10.0**-low, 1 - 10.0**-high, 5)[1:-1]
-        digits = max(2, int(np.ceil(-np.log10(max(np.ptp(span), 1e-6)))) + 1)
+    if np.ptp(finite) < 1e-3:
+        candidates = [round(float(finite.mean()), 4)]
+    elif len(candidates) < 3:
+        span = np.linspace(finite.min(), finite.max(), 3)
+        digits = int(np.ceil(-np.log10(np.ptp(span)))) + 1
         candidates = sorted({round(float(s), digits) for s in span})
     ticks, last = [], -np.inf
     for s in candidates:
         position = (-np.log10(max(1 - s, floor)) - low) / (high - low)
-        if position - last >= 0.13:
+        if position - last >= gap:
             ticks.append(s)
             last = position
     _fix_ticks(axes.xaxis, ticks, [f"{s:g}" for s in ticks])
-    axes.set_xlabel("sparsity (share of inactive features)")
+    axes.set_xlabel("sparsity")
 
 
 def _fix_ticks(axis, values, texts: list[str]) -> None:

@@ -8,9 +8,9 @@ from sonolens.figures import style
 
 SAE_PANELS = [
     ("loss", "training loss", True),
-    ("validation_explained_variance", "explained variance, validation", False),
-    ("validation_sparsity", "sparsity, validation", False),
-    ("dead_share", "share of dead features", False),
+    ("validation_explained_variance", "explained variance\n(validation)", False),
+    ("validation_sparsity", "sparsity\n(validation)", False),
+    ("dead_share", "dead features (share)", False),
 ]
 CODEC_PANELS = [("loss", "codec training loss"), ("reconstruction", "spectral part"), ("bottleneck", "bottleneck part")]
 
@@ -32,7 +32,7 @@ def draw(histories: pd.DataFrame, codec_histories: pd.DataFrame) -> Figure:
             for (expansion, lam), line in own.groupby(["expansion", "lam"]):
                 axes.plot(line["step"], line[column], color=colours[expansion], lw=widths[lam], alpha=0.85)
             if is_log:
-                axes.set_yscale("log")
+                style.log_axis(axes, "y")
             axes.set_ylabel(label)
             _steps(axes)
         style.row_title(row[0], encoder)

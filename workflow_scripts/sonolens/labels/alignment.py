@@ -110,7 +110,7 @@ def align(
     Raises ValueError, naming the clip, where a latent frame has no labels or lies beyond them.
     """
     labels, classes = _read_fine(labels_paths), bins.read(bins_path)
-    aligned = [pd.DataFrame({"clip_id": [], "frame_index": [], "value": [], "class_index": []})]
+    aligned = [tables.ALIGNED_LABELS.empty_table().to_pandas()]
     for path in tqdm(frames_paths, desc="aligning", mininterval=5):
         frames = tables.read(path, tables.LATENT_FRAMES)
         if not len(frames):
@@ -124,7 +124,9 @@ def align(
         frame_index = frames["frame_index"].to_numpy()
         _refuse_frames_beyond(frames, n_fine, geometry, path)
         value = pool_frames(labels.track, start, n_fine, frame_index, geometry, attribute, options)
-        aligned.append(frames[["clip_id", "frame_index"]].assign(value=value, class_index=bins.classify(value, classes)))
+        aligned.append(
+            frames[["clip_id", "frame_index"]].assign(value=value, class_index=bins.classify(value, classes))
+        )
     joined = pd.concat([part.astype({"clip_id": object}) for part in aligned], ignore_index=True)
     tables.write(joined, output_path, tables.ALIGNED_LABELS)
 

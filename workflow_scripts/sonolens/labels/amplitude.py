@@ -28,9 +28,9 @@ def measure(audio: np.ndarray, sample_rate_hz: int, options: dict, device: str =
     rms = np.concatenate(
         [np.zeros(0, np.float32)]
         + [
-            librosa.feature.rms(
-                y=block, frame_length=window, hop_length=rate // fine.FINE_FRAMES_PER_S, center=False
-            )[0]
+            librosa.feature.rms(y=block, frame_length=window, hop_length=rate // fine.FINE_FRAMES_PER_S, center=False)[
+                0
+            ]
             for block in fine.blocks(audio, rate, window, n_frames)
         ]
     )

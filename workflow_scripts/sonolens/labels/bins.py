@@ -1,5 +1,6 @@
 """Classes of an attribute: bins of its values, fitted to the train split once and stored."""
 
+import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -61,7 +62,7 @@ def equal_bins(values: np.ndarray, options: dict, unit: str) -> Bins:
     edges = np.linspace(low, high, options["n_classes"] + 1)
     # Two significant digits of a bin's width: enough to tell neighbours apart.
     decimals = max(0, 1 - math.floor(math.log10(edges[1] - edges[0])))
-    names = [f"{a:.{decimals}f} to {b:.{decimals}f} {unit}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    names = [f"{a:.{decimals}f} to {b:.{decimals}f} {unit}" for a, b in itertools.pairwise(edges)]
     return Bins(unit, edges, names, (edges[:-1] + edges[1:]) / 2, LEFT_OUT, clips_beyond=True)
 
 

@@ -15,9 +15,7 @@ def bin_cents() -> np.ndarray:
     return _FIRST_BIN_CENTS + CENTS_PER_BIN * np.arange(N_BINS)
 
 
-def decode(
-    probabilities: np.ndarray, fmin_hz: float, fmax_hz: float, decoder: str
-) -> tuple[np.ndarray, np.ndarray]:
+def decode(probabilities: np.ndarray, fmin_hz: float, fmax_hz: float, decoder: str) -> tuple[np.ndarray, np.ndarray]:
     """f0 in Hz and periodicity of each frame, both (T,), from probabilities (T, 360).
 
     A bin is chosen by `decoder` among those from fmin_hz to fmax_hz; the pitch is the mean of the bins around it,

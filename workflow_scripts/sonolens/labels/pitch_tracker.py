@@ -4,6 +4,7 @@ torchcrepe.decode adds noise from numpy's global generator to every pitch, and i
 itself; here the same recording gives the same track, whatever the batch.
 """
 
+import contextlib
 import functools
 
 import numpy as np
@@ -88,11 +89,16 @@ def probabilities(audio: np.ndarray, n_frames: int, options: dict, device: str) 
             batch = sounding[start : start + options["batch_frames"]]
             frames = np.zeros((options["batch_frames"], WINDOW_SAMPLES), np.float32)
             frames[: len(batch)] = windows[batch]
-            with torch.inference_mode():
+            with torch.inference_mode(), _exact_on_gpus():
                 given = net(_normalised(torch.from_numpy(frames).to(where)))
             found[first + batch] = given[: len(batch)].cpu().numpy()
         first += len(windows)
     return found
+
+
+def _exact_on_gpus() -> contextlib.AbstractContextManager:
+    """No TF32 in cuDNN's convolutions, and none that varies between runs: devices agree to rounding."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def _normalised(frames: torch.Tensor) -> torch.Tensor:

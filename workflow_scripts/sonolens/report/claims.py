@@ -4,6 +4,7 @@ A claim *held* if it did so in every comparison; one exception and it *did not h
 run gives no ground to judge is *not testable*, which is no verdict in the claim's favour.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ def neighbours(cells: pd.DataFrame, along: str, at: str) -> list[tuple[pd.Series
     pairs = []
     for _, line in cells.groupby(at, sort=True):
         rows = [row for _, row in line.sort_values(along).iterrows()]
-        pairs += list(zip(rows[:-1], rows[1:], strict=True))
+        pairs += itertools.pairwise(rows)
     return pairs
 
 
@@ -100,14 +101,16 @@ def larger_is_better_at_matched_l0(cells: pd.DataFrame, encoder: str) -> Finding
     """Claim 3, over pairs of neighbouring dictionary sizes, within the range of L0 that both cover."""
     sizes = [size for _, size in cells.groupby("dim", sort=True)]
     changes = []
-    for smaller, larger in zip(sizes[:-1], sizes[1:], strict=True):
+    for smaller, larger in itertools.pairwise(sizes):
         at = overlap(smaller, larger)
         if len(at):
             gain = explained_variance_at(larger, at) - explained_variance_at(smaller, at)
             changes.append(float(gain.mean()))
     n_without = max(len(sizes) - 1, 0) - len(changes)
     if not changes:
-        why = "No two neighbouring dictionary sizes reach a common range of L0, so that none can be compared at equal L0."
+        why = (
+            "No two neighbouring dictionary sizes reach a common range of L0, so that none can be compared at equal L0."
+        )
         return untestable(LARGER_MATCHED, encoder, why)
     how = (
         "Explained variance interpolated over log L0; difference between each n_features and the next larger one, "
@@ -116,9 +119,7 @@ def larger_is_better_at_matched_l0(cells: pd.DataFrame, encoder: str) -> Finding
     return over_pairs(LARGER_MATCHED, encoder, "median change of explained variance", changes, how)
 
 
-def pitch_is_stable(
-    cells: pd.DataFrame, probes: pd.DataFrame, encoder: str, prefix: str = ""
-) -> Finding:
+def pitch_is_stable(cells: pd.DataFrame, probes: pd.DataFrame, encoder: str, prefix: str = "") -> Finding:
     """Claim 4: all pitch accuracies lie within STABLE_WITHIN of each other, above the majority class, while sparsity
     varies. `prefix` "voiced_" leaves unvoiced frames out. cells, probes: of one encoder."""
     frames = "voiced frames only" if prefix else "all frames"
@@ -130,24 +131,25 @@ def pitch_is_stable(
     accuracy, sparsity = joined[f"{prefix}accuracy"], joined["sparsity"]
     spread = sparsity.max() - sparsity.min()
     if len(joined) < 3 or spread < MIN_SPARSITY_RANGE:
-        why = f"{len(joined)} cells span {spread:.3f} of sparsity; at least 3 cells and {MIN_SPARSITY_RANGE} are needed."
+        why = (
+            f"{len(joined)} cells span {spread:.3f} of sparsity; at least 3 cells and {MIN_SPARSITY_RANGE} are needed."
+        )
         return untestable(STABLE, tested_on, why)
-    slope = np.polyfit(sparsity, accuracy, 1)[0]
+    slope = f"{np.polyfit(sparsity, accuracy, 1)[0] / 10:+.4f}".replace("-", "−")
     majority = joined[f"{prefix}majority_share"].max()
     is_stable = accuracy.max() - accuracy.min() <= STABLE_WITHIN
     n_above = int((accuracy > majority).sum())
     how = (
-        f"Largest less smallest test accuracy over {len(joined)} cells whose sparsity runs from {sparsity.min():.3f} to "
-        f"{sparsity.max():.3f}; at most {STABLE_WITHIN} counts as stable. Slope {slope / 10:+.4f} per 0.1 of sparsity. "
+        f"Largest less smallest test accuracy over {len(joined)} cells whose sparsity runs from {sparsity.min():.3f} "
+        f"to {sparsity.max():.3f}; at most {STABLE_WITHIN} counts as stable. Slope {slope} per 0.1 of sparsity. "
         f"{n_above} of {len(joined)} cells are above the majority class ({majority:.3f})."
     )
     verdict = HELD if is_stable and n_above == len(joined) else DID_NOT_HOLD
     statistic = "range of pitch accuracy"
     value = float(accuracy.max() - accuracy.min())
     ends = (float(accuracy.min()), float(accuracy.max()))
-    return Finding(
-        STABLE, tested_on, statistic, value, *ends, verdict, how, "lowest and highest accuracy", n_above, len(joined)
-    )
+    n_held = int(verdict == HELD)
+    return Finding(STABLE, tested_on, statistic, value, *ends, verdict, how, "lowest and highest accuracy", n_held, 1)
 
 
 def as_good_as_raw(probes: pd.DataFrame, raw: pd.DataFrame, encoder: str, attribute: str) -> list[Finding]:
@@ -201,8 +203,8 @@ def order_of_attributes(probes: pd.DataFrame, encoder: str) -> Finding:
     held = (table["pitch"] > table["amplitude"]) & (table["amplitude"] >= table["timbre"])
     n_held = int(held.sum())
     how = (
-        "Test accuracy, pitch above amplitude and amplitude not below timbre; the smaller of the two margins. Numbers of "
-        f"classes and of frames differ between attributes. Held in {n_held} of {len(held)} cells."
+        "Test accuracy, pitch above amplitude and amplitude not below timbre; the smaller of the two margins. Numbers "
+        f"of classes and of frames differ between attributes. Held in {n_held} of {len(held)} cells."
     )
     verdict = HELD if held.all() else DID_NOT_HOLD
     ends = (float(margins.median()), float(margins.min()), float(margins.max()))

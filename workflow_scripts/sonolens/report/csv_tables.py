@@ -1,4 +1,4 @@
-"""The tables of the report as CSV: rows in a fixed order, numbers as text in one way, so that equal runs give equal files.
+"""The report's tables as CSV: rows in a fixed order, numbers written in one way, so that equal runs give equal files.
 
 Only cells.csv holds what differs from run to run: frames_per_s and train_seconds.
 """
@@ -36,7 +36,7 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def wide_cells(cells: pd.DataFrame, probes: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell: the columns that design.md fixes, then the intervals, the audio domain and the other probe metrics.
+    """One row per cell: the columns that a user's script relies on first, then intervals, the audio domain, the rest.
 
     cells: schemas.CELLS, probes: schemas.PROBES
     """

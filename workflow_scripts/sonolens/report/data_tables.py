@@ -8,6 +8,10 @@ from sonolens import tables
 from sonolens.files import read_json
 
 CODEC_METRICS = ["log_spectral_distance_db", "pitch_kept_share"]
+LABEL_KEYS = ["dataset", "kind", "instrument", "frames", "n_clips", "n_frames"]
+LABEL_METRICS = [
+    "within_50_cents", "octave_error_share", "voicing_recall", "voicing_false_alarm", "median_abs_cents",
+]  # fmt: skip
 SPLITS = ["train", "validation", "test"]
 
 
@@ -48,5 +52,5 @@ def codec_quality(paths: list[str]) -> pd.DataFrame:
 
 
 def label_check(path: str) -> pd.DataFrame:
-    """One row per attribute, dataset, kind of recording and figure, from results/labels/check.json."""
-    return pd.DataFrame(read_json(path)["rows"])
+    """Rows of results/labels/check.json: per dataset, kind, instrument and extent of frames; none without a truth."""
+    return pd.DataFrame(read_json(path)["rows"], columns=[*LABEL_KEYS, *LABEL_METRICS])

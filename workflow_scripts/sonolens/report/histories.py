@@ -7,7 +7,14 @@ import pandas as pd
 from sonolens import tables
 from sonolens.files import read_json
 from sonolens.report.cells import key_of
-from sonolens.report.schemas import CELL_METRICS, CODEC_HISTORIES, HISTORIES, OBJECTIVE, OBJECTIVE_HISTORIES
+from sonolens.report.schemas import (
+    CELL_METRICS,
+    CODEC_HISTORIES,
+    HISTORIES,
+    OBJECTIVE,
+    OBJECTIVE_HISTORIES,
+    OBJECTIVE_PROBE_METRICS,
+)
 
 
 def gather_histories(metrics_paths: list[str], history_paths: list[str]) -> pd.DataFrame:
@@ -29,8 +36,7 @@ def gather_objective(metrics_paths: list[str], probe_paths: list[str]) -> pd.Dat
     for metrics_path, probe_path in zip(metrics_paths, probe_paths, strict=True):
         metrics, probe = read_json(metrics_path), read_json(probe_path)
         row = {"l1_on": metrics["l1_on"]} | key_of(metrics) | {name: metrics[name] for name in CELL_METRICS}
-        names = ("attribute", "accuracy", "accuracy_low", "accuracy_high", "majority_share", "macro_f1")
-        rows.append(row | {name: probe[name] for name in names})
+        rows.append(row | {name: probe[name] for name in ("attribute", *OBJECTIVE_PROBE_METRICS)})
     return pd.DataFrame(rows, columns=OBJECTIVE.names)
 
 

@@ -13,6 +13,10 @@ def _numbers(*names: str) -> list[pa.Field]:
     return [pa.field(name, pa.float64()) for name in names]
 
 
+def _texts(*names: str) -> list[pa.Field]:
+    return [pa.field(name, pa.string()) for name in names]
+
+
 KEYS = [
     pa.field("encoder", pa.string(), metadata={"is": "name in the config"}),
     pa.field("dim", pa.int32(), metadata={"is": "n_features; 0 where the probe reads raw latents"}),
@@ -40,17 +44,11 @@ PROBE_METRICS = [
 # What only some attributes have; NaN elsewhere
 PITCH_METRICS = ["octave_error_share", "voiced_accuracy", "voiced_majority_share"]
 # One row per probe, those on raw latents included
-PROBES = pa.schema(
-    [*KEYS, pa.field("attribute", pa.string()), pa.field("unit", pa.string())]
-    + _numbers(*PROBE_METRICS, *PITCH_METRICS)
-)
+PROBES = pa.schema([*KEYS, *_texts("attribute", "unit"), *_numbers(*PROBE_METRICS, *PITCH_METRICS)])
 SUBSET_METRICS = ["accuracy", "majority_share", "n_frames"]
 SUBSET_PITCH_METRICS = ["voiced_accuracy", "voiced_majority_share", "n_voiced_frames"]
 # One row per probe and kind of recording
-SUBSETS = pa.schema(
-    [*KEYS, pa.field("attribute", pa.string()), pa.field("kind", pa.string())]
-    + _numbers(*SUBSET_METRICS, *SUBSET_PITCH_METRICS)
-)
+SUBSETS = pa.schema([*KEYS, *_texts("attribute", "kind"), *_numbers(*SUBSET_METRICS, *SUBSET_PITCH_METRICS)])
 # One row per cell and bin: the number of features whose share of active test frames lies in it
 ACTIVATIONS = pa.schema([*KEYS, *_numbers("log10_low", "log10_high", "count")])
 
@@ -58,10 +56,8 @@ L1_ON = pa.field("l1_on", pa.string(), metadata={"is": "what the L1 term is take
 HISTORIES = pa.schema([*KEYS, *SAE_HISTORY])
 OBJECTIVE_HISTORIES = pa.schema([L1_ON, *HISTORIES])
 CODEC_HISTORIES = pa.schema([pa.field("encoder", pa.string()), *CODEC_HISTORY])
+OBJECTIVE_PROBE_METRICS = ["accuracy", "accuracy_low", "accuracy_high", "majority_share", "macro_f1"]
 # One row per trained cell of the comparison of objectives
 OBJECTIVE = pa.schema(
-    [L1_ON, *KEYS]
-    + _numbers(*CELL_METRICS)
-    + [pa.field("attribute", pa.string())]
-    + _numbers("accuracy", "accuracy_low", "accuracy_high", "majority_share", "macro_f1")
+    [L1_ON, *KEYS, *_numbers(*CELL_METRICS), *_texts("attribute"), *_numbers(*OBJECTIVE_PROBE_METRICS)]
 )

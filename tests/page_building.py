@@ -1,0 +1,58 @@
+"""The whole report from synthetic results, as the rules would make it."""
+
+from pathlib import Path
+
+from figure_drawing import aggregate, draw_all
+from sonolens.report.page import write_page
+from sonolens.report.write_tables import write_tables
+from synthetic_results import SyntheticResults, write
+
+PROJECT = Path(__file__).parent.parent
+CSV_NAMES = [
+    "cells", "probes", "paper_comparison", "claims", "objective", "codecs", "labels", "recordings", "rejected",
+]  # fmt: skip
+STAGES = ["original", "codec", "sae"]
+
+
+def build_tables(results: SyntheticResults) -> dict[str, str]:
+    """Write every CSV; returns their paths by name."""
+    csv_paths = {name: results.path(f"results/report/tables/{name}.csv") for name in CSV_NAMES}
+    inputs = aggregate(results) | {
+        "codecs": results.encoder_files("results/codecs/{encoder}/quality.json"),
+        "manifests": [results.path("results/datasets/chorales/manifest.parquet")],
+        "rejected": [results.path("results/datasets/chorales/rejected.parquet")],
+        "labels": results.path("results/labels/check.json"),
+    }
+    write_tables(inputs, csv_paths, {encoder: encoder for encoder in results.encoders})
+    return csv_paths
+
+
+def demo_page(tmp_path_factory) -> Path:
+    """index.html of a report of the demo's size, built once for all tests."""
+    root = tmp_path_factory.getbasetemp() / "demo_report"
+    page = root / "results/report/index.html"
+    return page if page.is_file() else build_page(write(SyntheticResults(root)))
+
+
+def build_page(results: SyntheticResults) -> Path:
+    """Write tables, figures and the page; returns the path of index.html."""
+    csv_paths = build_tables(results)
+    draw_all(results, results.root / "results/report/figures")
+    audio = [
+        f"{encoder}/clip~{clip}/{stage}.wav"
+        for encoder in results.encoders
+        for clip in range(results.n_clips)
+        for stage in STAGES
+    ]
+    page = results.root / "results/report/index.html"
+    library = PROJECT / "workflow_scripts/sonolens/report"
+    inputs = {
+        "template": [library / f"page{suffix}" for suffix in (".html.j2", ".css", ".js")],
+        "tables": list(csv_paths.values()),
+        "captions": sorted((PROJECT / "rules/captions").glob("*.rst")),
+        "clips": results.encoder_files("results/clips/{encoder}/clips.json"),
+        "audio": [results.path(f"results/clips/{path}") for path in audio],
+    }
+    outputs = {"page": page, "audio": [results.path(f"results/report/audio/{path}") for path in audio]}
+    write_page(inputs, outputs, results.experiment())
+    return page

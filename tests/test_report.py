@@ -1,0 +1,206 @@
+"""Tables and verdicts of the report, on numbers small enough to check by hand and on synthetic results."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from page_building import PROJECT, build_tables
+from sonolens.report import claims, findings, paper
+from sonolens.report.captions import inline_html, read_caption
+from sonolens.report.csv_tables import text
+from sonolens.report.matched_sparsity import explained_variance_at, overlap
+from sonolens.report.page import SECTIONS, TITLES, config_yaml, short_number
+from synthetic_results import SyntheticResults, write
+
+FIXED_COLUMNS = [
+    "encoder", "dim", "expansion", "lam", "sparsity", "l0", "explained_variance", "mse", "dead_share", "frames_per_s",
+    "train_seconds", "pitch_accuracy", "pitch_majority_share", "pitch_macro_f1", "pitch_raw_latent_accuracy",
+]  # fmt: skip
+
+
+def grid(sparsity, explained_variance, l0=None) -> pd.DataFrame:
+    """Cells of one encoder: rows are dims 64, 128, ..., columns λ 0.01, 0.02, ..."""
+    sparsity, explained_variance = np.array(sparsity, float), np.array(explained_variance, float)
+    rows = []
+    for i, j in np.ndindex(sparsity.shape):
+        dim = 64 * 2**i
+        rows.append({"encoder": "toy", "dim": dim, "lam": 0.01 * (j + 1), "sparsity": sparsity[i, j]})
+        rows[-1]["l0"] = dim * (1 - sparsity[i, j]) if l0 is None else l0[i][j]
+        value = explained_variance[i, j]
+        rows[-1] |= {"explained_variance": value}
+        rows[-1] |= {"explained_variance_low": value - 0.01, "explained_variance_high": value + 0.01}
+    return pd.DataFrame(rows)
+
+
+def probes_of(cells: pd.DataFrame, accuracy: dict[str, list[float]], raw: dict[str, float]) -> pd.DataFrame:
+    """Probes of one encoder's cells, accuracies in their order, and those on raw latents."""
+    rows = []
+    for attribute, values in accuracy.items():
+        keys = [(0, np.nan, raw[attribute]), *zip(cells["dim"], cells["lam"], values, strict=True)]
+        for dim, lam, value in keys:
+            row = {"encoder": "toy", "attribute": attribute, "dim": dim, "lam": lam, "accuracy": value}
+            row |= {"accuracy_low": value - 0.03, "accuracy_high": value + 0.04, "validation_accuracy": value}
+            row |= {"majority_share": 0.2, "voiced_accuracy": np.nan, "voiced_majority_share": np.nan}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_sparsity_that_falls_once_does_not_hold():
+    rising = claims.sparsity_rises(grid([[0.5, 0.6, 0.7], [0.6, 0.7, 0.9]], np.zeros((2, 3))), "toy")
+    assert (rising.verdict, rising.n_held, rising.n_compared) == ("held", 4, 4)
+    assert (rising.low, rising.high) == pytest.approx((0.1, 0.2))
+    falling = claims.sparsity_rises(grid([[0.5, 0.6, 0.55]], np.zeros((1, 3))), "toy")
+    assert (falling.verdict, falling.n_held, falling.n_compared) == ("did not hold", 1, 2)
+    assert "Held in 1 of 2 pairs" in falling.how
+
+
+def test_one_cell_tests_nothing():
+    one = grid([[0.5]], [[0.5]])
+    probes = probes_of(one, {"timbre": [0.3]}, {"timbre": 0.3})
+    table = claims.judge(one, probes, {"toy": "toy"}).set_index("claim")
+    for claim in (claims.SPARSER, claims.LARGER, claims.LARGER_MATCHED, claims.ORDER, claims.STEERING):
+        assert table.loc[claim, "verdict"] == "not testable"
+    assert set(table.loc[claims.STABLE, "verdict"]) == {"not testable"}
+
+
+def test_larger_dictionary_at_the_same_lambda():
+    finding = claims.larger_is_better(grid(np.zeros((2, 2)), [[0.5, 0.4], [0.6, 0.405]]), "toy")
+    assert finding.verdict == "held"
+    assert "apart in 1 of 2" in finding.how
+    assert finding.value == pytest.approx((0.1 + 0.005) / 2)
+
+
+def test_matched_l0_sees_through_a_gain_that_is_only_more_features():
+    # on one and the same curve ev = log10(l0) / 3, the larger size has more active features at each λ
+    l0 = [[10, 100], [30, 300]]
+    cells = grid(np.zeros((2, 2)), np.log10(l0) / 3, l0)
+    assert claims.larger_is_better(cells, "toy").verdict == "held"
+    matched = claims.larger_is_better_at_matched_l0(cells, "toy")
+    assert matched.verdict == "did not hold" or abs(matched.value) < 1e-12
+    lifted = cells.assign(explained_variance=cells["explained_variance"] + 0.05 * (cells["dim"] > 64))
+    assert claims.larger_is_better_at_matched_l0(lifted, "toy").value == pytest.approx(0.05)
+
+
+def test_matched_l0_without_common_range_is_not_testable():
+    cells = grid(np.zeros((2, 2)), [[0.1, 0.2], [0.3, 0.4]], [[1, 9], [10, 90]])
+    finding = claims.larger_is_better_at_matched_l0(cells, "toy")
+    assert finding.verdict == "not testable"
+    assert not len(overlap(cells[cells["dim"] == 64], cells[cells["dim"] == 128]))
+
+
+def test_interpolation_is_linear_in_log_l0_and_undefined_outside():
+    cells = grid(np.zeros((1, 3)), [[0.2, 0.4, 0.9]], [[10, 1000, 0]])
+    assert explained_variance_at(cells, np.array([2.0])) == pytest.approx([0.3])
+    assert np.isnan(explained_variance_at(cells, np.array([0.9, 3.1]))).all()
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [([0.80, 0.82, 0.84], "held"), ([0.80, 0.82, 0.86], "did not hold"), ([0.15, 0.15, 0.15], "did not hold")],
+)
+def test_stable_pitch_needs_a_narrow_range_above_the_majority(accuracy, verdict):
+    cells = grid([[0.7, 0.8, 0.9]], np.zeros((1, 3)))
+    probes = probes_of(cells, {"pitch": accuracy}, {"pitch": 0.8})
+    assert claims.pitch_is_stable(cells, probes[probes["dim"] > 0], "toy").verdict == verdict
+    assert claims.pitch_is_stable(cells, probes[probes["dim"] > 0], "toy", "voiced_").verdict == "not testable"
+
+
+def test_features_against_raw_latents():
+    cells = grid([[0.7, 0.8]], np.zeros((1, 2)))
+    probes = probes_of(cells, {"pitch": [0.9, 0.7]}, {"pitch": 0.8})
+    every, best = claims.as_good_as_raw(probes[probes["dim"] > 0], probes[probes["dim"] == 0], "toy", "pitch")
+    assert (every.verdict, every.n_held, every.n_compared) == ("did not hold", 1, 2)
+    assert (best.verdict, best.value) == ("held", pytest.approx(0.1))
+    assert (best.low, best.high) == pytest.approx((0.05, 0.15))  # √(0.03² + 0.04²) to either side
+
+
+def test_order_of_attributes_counts_cells():
+    cells = grid([[0.7, 0.8]], np.zeros((1, 2)))
+    accuracy = {"pitch": [0.8, 0.8], "amplitude": [0.5, 0.3], "timbre": [0.4, 0.4]}
+    probes = probes_of(cells, accuracy, dict.fromkeys(accuracy, 0.5))
+    finding = claims.order_of_attributes(probes[probes["dim"] > 0], "toy")
+    assert (finding.verdict, finding.n_held, finding.n_compared) == ("did not hold", 1, 2)
+
+
+def test_ranges_of_the_paper_judge_only_its_own_encoders():
+    cells = grid([[0.7, 0.8]], np.zeros((1, 2)))
+    probes = probes_of(cells, {"pitch": [0.8, 0.8]}, {"pitch": 0.8})
+    assert claims.ranges_reached(cells, probes, "toy", "encodec_24khz", "sparsity").verdict == "held"
+    assert claims.ranges_reached(cells, probes, "toy", "minivae", "sparsity").verdict == "not testable"
+    assert paper.paper_encoder("diffrhythm_vae").name == "DiffRhythm-VAE"
+    rows = paper.compare(cells, probes, {"toy": "encodec"}).set_index(["encoder", "quantity"])
+    assert rows.loc[("toy", "sparsity"), ["paper_low", "measured_high"]].tolist() == [0.55, 0.8]
+    assert "EnCodec" not in rows.index.get_level_values(0)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Paths of the CSVs made from synthetic results of the demo's size."""
+    return build_tables(write(SyntheticResults(tmp_path_factory.mktemp("tables"))))
+
+
+def read(path: str) -> list[dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_cells_have_the_fixed_columns_first_and_a_row_per_cell(written):
+    rows = read(written["cells"])
+    assert list(rows[0])[: len(FIXED_COLUMNS)] == FIXED_COLUMNS
+    assert len(rows) == 2 * 3 * 3
+    keys = [(row["encoder"], int(row["dim"]), float(row["lam"])) for row in rows]
+    assert keys == sorted(keys)
+    assert all(value for row in rows for value in row.values())
+
+
+def test_equal_results_give_equal_tables(written, tmp_path):
+    again = build_tables(write(SyntheticResults(tmp_path)))
+    for name, path in written.items():
+        assert Path(path).read_bytes() == Path(again[name]).read_bytes(), name
+
+
+def test_only_cells_tell_the_time(written):
+    timed = {name for name, path in written.items() if "seconds" in Path(path).read_text().split("\n")[0]}
+    assert timed == {"cells"}
+
+
+def test_every_verdict_is_one_of_three_and_says_how(written):
+    rows = read(written["claims"])
+    assert {row["verdict"] for row in rows} <= {"held", "did not hold", "not testable"}
+    assert all(row["how"] for row in rows)
+    verdicts = findings.verdicts(pd.DataFrame(rows))
+    assert verdicts[0].claim == claims.SPARSER
+    assert verdicts[0].summary == "held: 12 of 12"
+
+
+def test_numbers_have_one_form():
+    assert [text(x) for x in (1, 2.0, 0.1 + 0.2, float("nan"), None, np.float32(0.25), "a,b", 64e6)] == [
+        "1", "2", "0.3", "", "", "0.25", "a,b", "64000000",
+    ]  # fmt: skip
+    assert [short_number(x) for x in ("0.123456", "-2", "x", "16384", "")] == ["0.1235", "−2", "x", "16384", ""]
+
+
+def test_every_figure_has_a_title_a_place_and_a_caption_that_says_what_would_disappoint():
+    captions = {path.stem for path in (PROJECT / "rules/captions").glob("*.rst")}
+    assert captions == set(TITLES) == {name for section in SECTIONS for name in section.figures}
+    for path in (PROJECT / "rules/captions").glob("*.rst"):
+        assert len(read_caption(path).disappointing) > 50
+
+
+def test_markup_of_captions():
+    assert inline_html("a < *b*\n  and **c** in ``d``") == "a &lt; <em>b</em> and <strong>c</strong> in <code>d</code>"
+
+
+def test_a_caption_without_disappointment_is_refused(tmp_path):
+    (tmp_path / "x.rst").write_text("All is well.")
+    with pytest.raises(ValueError, match="disappoint"):
+        read_caption(tmp_path / "x.rst")
+
+
+def test_config_on_the_page_has_no_cards(tmp_path):
+    shown = config_yaml(SyntheticResults(tmp_path).experiment())
+    assert "minivae" in shown
+    assert "Somebody" not in shown

@@ -1,0 +1,165 @@
+"""The page: figures, tables, verdicts and sound, readable from disk with no network."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+import pandas as pd
+import yaml
+
+from sonolens.files import read_json, replacing
+from sonolens.report import findings, provenance
+from sonolens.report.captions import read_caption
+from sonolens.report.csv_tables import CELL_FIRST
+
+
+class Section(NamedTuple):
+    """A part of the page: figures by name, then tables by name with what they are."""
+
+    anchor: str
+    short: str
+    title: str
+    figures: list[str]
+    tables: dict[str, str]
+
+
+SECTIONS = [
+    Section(
+        "grid",
+        "Grid",
+        "The grid: how sparse, how faithful",
+        ["reconstruction", "dimension", "activations", "training"],
+        {"cells": "Every cell"},
+    ),
+    Section("probes", "Probes", "What the features tell", ["accuracy", "accuracy_by_kind"], {"probes": "Every probe"}),
+    Section("features", "Features", "Inside the selected cells", ["confusion", "contributions", "clip"], {}),
+    Section("sound", "Sound", "What is left of the sound", ["audio_quality"], {"codecs": "Codecs alone"}),
+    Section("objective", "Objective", "L1 of f or of h", ["objective"], {"objective": "Both readings, cell by cell"}),
+    Section(
+        "data",
+        "Data",
+        "What went in",
+        ["labels"],
+        {"recordings": "Recordings", "labels": "Labels against the truth", "rejected": "Files left out"},
+    ),
+]
+TITLES = {
+    "reconstruction": "Reconstruction and sparsity over the grid",
+    "dimension": "The effect of the dictionary's size",
+    "activations": "How often features are active",
+    "training": "Training curves",
+    "accuracy": "Accuracy against sparsity",
+    "accuracy_by_kind": "Accuracy by kind of recording",
+    "confusion": "Confusion matrices",
+    "contributions": "Which features speak for which classes",
+    "clip": "One clip seen whole",
+    "audio_quality": "Codecs and autoencoders, heard by a ruler",
+    "objective": "Sparsity, reconstruction and accuracy under both readings",
+    "labels": "What the label check found",
+}
+PAPER_RANGES = ["paper", "measured"]
+
+
+def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
+    """Write index.html, and copy the clips' sound beside it.
+
+    inputs: template (html.j2, css, js), tables (CSVs), captions, figures (present beside the page), clips (a
+    clips.json per encoder), audio (wavs); outputs: page, audio (one path per wav of inputs, in the same order)
+    experiment: the resolved config with the plugins' cards
+    """
+    for source, target in zip(inputs["audio"], outputs["audio"], strict=True):
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+    template, css, js = (Path(path) for path in inputs["template"])
+    text = {Path(path).stem: pd.read_csv(path, dtype=str, keep_default_na=False) for path in inputs["tables"]}
+    numbers = {Path(path).stem: pd.read_csv(path) for path in inputs["tables"]}
+    for name in ("cells", "probes", "objective", "codecs"):
+        numbers[name] = findings.in_order(numbers[name], experiment)
+    listings = [read_json(path) for path in inputs["clips"]]
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["short"] = short_number
+    page = environment.from_string(template.read_text()).render(
+        css=css.read_text(),
+        js=js.read_text(),
+        sections=SECTIONS,
+        titles=TITLES,
+        captions={Path(path).stem: read_caption(path) for path in inputs["captions"]},
+        tables=text | {"cells": text["cells"][[*CELL_FIRST, *_accuracy_columns(text["cells"])]]},
+        paper=paper_rows(text["paper_comparison"]),
+        verdicts=findings.verdicts(text["claims"]),
+        key_figures=findings.key_figures(numbers["cells"], numbers["probes"], [entry["cell"] for entry in listings]),
+        readings=findings.readings(*(numbers[name] for name in ("cells", "probes", "objective", "codecs"))),
+        hours=numbers["recordings"]["hours"].sum(),
+        n_clips=int(numbers["recordings"].loc[numbers["recordings"]["split"] != "rejected", "n_clips"].sum()),
+        listings=listings,
+        config=config_yaml(experiment),
+        seed=experiment["seed"],
+        licences=licences(experiment),
+        versions=provenance.versions(),
+        commit=provenance.git_commit(),
+    )
+    with replacing(outputs["page"]) as temporary:
+        temporary.write_text(page)
+
+
+def short_number(text: str) -> str:
+    """A number of a CSV in four significant digits with a true minus sign; other text as it is."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return (text if number.is_integer() and abs(number) < 1e7 else f"{number:.4g}").replace("-", "−")
+
+
+def _accuracy_columns(cells: pd.DataFrame) -> list[str]:
+    return [name for name in cells if name.endswith(("_accuracy", "_majority_share")) and "_validation_" not in name]
+
+
+def paper_rows(comparison: pd.DataFrame) -> list[dict]:
+    """paper_comparison.csv (text) as the paper prints it: an encoder per row, ranges by quantity and source."""
+    rows = []
+    for encoder, own in comparison.groupby("encoder", sort=False):
+        ranges = {
+            row["quantity"].removesuffix("_accuracy"): {
+                source: _range(row[f"{source}_low"], row[f"{source}_high"]) for source in PAPER_RANGES
+            }
+            | {"raw": _range(row["raw_latent_accuracy"], row["raw_latent_accuracy"])}
+            | {"majority": _range(row["majority_share"], row["majority_share"])}
+            for row in own.to_dict("records")
+        }
+        rows.append({"encoder": encoder, "ranges": ranges, "n_cells": own["n_cells"].iloc[0]})
+    return rows
+
+
+def _range(low: str, high: str) -> str:
+    """ "0.65–0.98": three decimals where two would not tell the ends apart from 1."""
+    if not low:
+        return ""
+    digits = 3 if float(high) > 0.99 or float(low) > 0.985 else 2
+    ends = [f"{float(end):.{digits}f}" for end in (low, high)]
+    return "–".join(dict.fromkeys(ends)).replace("-", "−")
+
+
+def config_yaml(experiment: dict) -> str:
+    """The config as it was run, defaults filled in, without the cards."""
+    lists = {
+        key: [
+            {"name": entry["name"]} | {k: v for k, v in entry.items() if k not in ("name", "card")} for entry in value
+        ]
+        for key, value in experiment.items()
+        if key in ("datasets", "encoders", "attributes")
+    }
+    return yaml.safe_dump(experiment | lists, sort_keys=False, allow_unicode=True, width=100)
+
+
+def licences(experiment: dict) -> list[dict[str, str]]:
+    """Title, licence and citation of every dataset, encoder and attribute, from their cards."""
+    return [
+        {"kind": key.removesuffix("s"), "name": entry["name"]}
+        | {name: entry["card"][name] for name in ("title", "licence", "citation")}
+        for key in ("datasets", "encoders", "attributes")
+        for entry in experiment[key]
+    ]
