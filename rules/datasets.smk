@@ -55,6 +55,7 @@ rule index_dataset:
         module=dataset_option("module"),
         options=dataset_option("options"),
         shards=dataset_option("shards"),
+        listing=dataset_listing,
         seed=SEED,
         splits=EXPERIMENT["splits"],
         max_rejected_share=EXPERIMENT["max_rejected_share"],

@@ -39,6 +39,7 @@ def latent_files(tmp_path):
                 "instrument": "",
                 "truth_f0_path": "",
                 "truth_notes_path": "",
+                "sha256": "",
             }
         )
         files = {"manifests": [str(tmp_path / "manifest.parquet")], "latents": [], "frames": []}

@@ -384,7 +384,7 @@ def manifest_of(tmp_path, splits: list[str], kinds: list[str]) -> str:
         rows.append(
             {"clip_id": f"toy/{number}", "dataset": "toy", "path": str(path), "group": f"g{number}", "split": split}
             | {"shard": 0, "duration_s": 0.5, "sample_rate_hz": RATE_HZ, "n_channels": 1, "kind": kind}
-            | {"instrument": "sines", "truth_f0_path": "", "truth_notes_path": ""}
+            | {"instrument": "sines", "truth_f0_path": "", "truth_notes_path": "", "sha256": ""}
         )
     tables.write(pd.DataFrame(rows), tmp_path / "manifest.parquet", tables.MANIFEST)
     return str(tmp_path / "manifest.parquet")

@@ -198,6 +198,12 @@ def test_noise_and_silence_are_unvoiced(decoder):
     assert track.value.dtype == track.weight.dtype == np.float32
 
 
+def test_a_tone_below_the_level_floor_is_unvoiced():
+    quiet = tone(440, 0.3, peak=1e-4)  # −83 dBFS
+    assert np.isnan(pitch.measure(quiet, RATE_HZ, options("pitch")).value).all()
+    assert np.isfinite(pitch.measure(quiet, RATE_HZ, options("pitch", level_floor_dbfs=-90)).value[4:-4]).all()
+
+
 def test_one_sample_and_no_sample():
     for module in MODULES:
         assert len(MODULES[module].measure(np.zeros(1, np.float32), RATE_HZ, options(module)).value) == 1
@@ -296,7 +302,7 @@ def manifest(tmp_path) -> str:
         soundfile.write(path, ramp * tone(330, 1, 24000, peak)[:, None], 24000)
         rows.append({"clip_id": f"toy/{name}", "path": str(path), "split": split})
     constants = {"dataset": "toy", "group": "g", "shard": 0, "duration_s": 1.0, "sample_rate_hz": 24000}
-    constants |= {"n_channels": 2, "kind": "solo", "instrument": "", "truth_f0_path": "", "truth_notes_path": ""}
+    constants |= {"n_channels": 2, "kind": "solo", "instrument": "", "truth_f0_path": "", "truth_notes_path": "", "sha256": ""}
     tables.write(pd.DataFrame(rows).assign(**constants), tmp_path / "manifest.parquet", tables.MANIFEST)
     return str(tmp_path / "manifest.parquet")
 

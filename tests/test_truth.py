@@ -68,6 +68,7 @@ def corpus(tmp_path):
             "instrument": ["organ", ""],
             "truth_f0_path": [str(tmp_path / "f0.parquet"), ""],
             "truth_notes_path": [str(tmp_path / "notes.parquet"), ""],
+            "sha256": "",
         }
     )
     constants = {"dataset": "toy", "group": "g", "split": "train", "shard": 0, "duration_s": 1.6}

@@ -25,6 +25,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror or error} while writing {path}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

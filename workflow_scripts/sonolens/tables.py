@@ -33,6 +33,7 @@ MANIFEST = _columns(
     instrument=(pa.string(), "free text, '' if not known"),
     truth_f0_path=(pa.string(), "table of TRUTH_F0, '' if there is none"),
     truth_notes_path=(pa.string(), "table of TRUTH_NOTES, '' if there is none"),
+    sha256=(pa.string(), "of the file, so that whatever reads the manifest is stale once a recording has changed"),
 )
 REJECTED = _columns(
     dataset=(pa.string(), "name in the config"),

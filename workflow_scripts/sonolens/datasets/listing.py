@@ -1,4 +1,4 @@
-"""A digest of what lies in a user's folder, so that Snakemake notices a new or changed recording there."""
+"""A digest of what lies in a user's folder, so that a new or changed recording there is noticed."""
 
 import hashlib
 from pathlib import Path

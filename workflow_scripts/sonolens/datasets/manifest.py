@@ -49,8 +49,15 @@ def check_files(candidates: pd.DataFrame, dataset: str, min_clip_seconds: float)
             continue
         n_samples, sample_rate_hz, n_channels = audio.header(row["path"])
         row |= {"clip_id": f"{dataset}/{row.pop('stem')}", "dataset": dataset, "duration_s": n_samples / sample_rate_hz}
-        usable.append(row | {"sample_rate_hz": sample_rate_hz, "n_channels": n_channels})
+        row |= {"sample_rate_hz": sample_rate_hz, "n_channels": n_channels}
+        usable.append(row | {"sha256": sha256_of(row["path"])})
     return pd.DataFrame(usable), pd.DataFrame(rejected, columns=tables.REJECTED.names)
+
+
+def sha256_of(path: str | Path) -> str:
+    """The checksum of a file's content, read in blocks."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_if_too_many(rejected: pd.DataFrame, n_files: int, dataset: str, max_rejected_share: float) -> None:
