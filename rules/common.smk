@@ -5,6 +5,7 @@ The only file with `def`. Nothing heavy is imported: every remote job parses thi
 """
 
 import sys
+from itertools import product
 from pathlib import Path
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
@@ -222,22 +223,34 @@ def encoder_cell_files(pattern):
     return files
 
 
-def objective_files(pattern):
-    """`pattern` for every cell that is trained with both readings of the L1 term."""
-    return [
-        path
-        for encoder in OBJECTIVE["encoders"]
-        for path in expand(
-            pattern,
-            l1_on=["normalised", "hidden"],
-            encoder=encoder,
-            dim=[
-                expansion * experiment.entry(EXPERIMENT, "encoders", encoder)["card"]["d_latent"]
-                for expansion in OBJECTIVE["expansions"]
-            ],
-            lam=OBJECTIVE["lams"],
+def objective_files(of_sae=None, of_probe=None):
+    """A file of every cell that is compared under both readings of the L1 term: one beside its model (`of_sae`), or
+    one beside its probe of the first attribute (`of_probe`).
+
+    With the reading that the grid itself uses, a cell of the grid is not trained twice: its own file is taken.
+    """
+    paths = []
+    for l1_on, encoder, expansion, lam in product(
+        ["normalised", "hidden"],
+        OBJECTIVE["encoders"],
+        OBJECTIVE["expansions"],
+        OBJECTIVE["lams"],
+    ):
+        dim = expansion * experiment.entry(EXPERIMENT, "encoders", encoder)["card"]["d_latent"]
+        is_in_grid = (
+            l1_on == EXPERIMENT["sae"]["l1_on"]
+            and dim in experiment.dims(EXPERIMENT, encoder)
+            and lam in LAMS
         )
-    ]
+        cell = f"{encoder}/dim~{dim}/lam~{lam}"
+        if not is_in_grid:
+            name = of_sae or f"probe_{of_probe}"
+            paths.append(f"results/objective/{l1_on}/{cell}/{name}")
+        elif of_sae:
+            paths.append(f"results/saes/{cell}/{of_sae}")
+        else:
+            paths.append(f"results/probes/{cell}/{ATTRIBUTES[0]}/{of_probe}")
+    return paths
 
 
 def dataset_listing(wildcards):
@@ -274,9 +287,7 @@ PROBE_FITTING = {
 } | {"seed": SEED}
 
 
-PITCH_ATTRIBUTES = [
-    entry for entry in EXPERIMENT["attributes"] if entry["module"] == "pitch"
-]
+PITCH_ATTRIBUTES = [entry for entry in EXPERIMENT["attributes"] if entry["module"] == "pitch"]
 
 
 def pitch_labels():
@@ -298,11 +309,7 @@ def _tracker_options():
     else:
         options, card = {}, plugins.card("labels", "pitch")
         experiment.check(options, card["options"])
-    return {
-        name: value
-        for name, value in options.items()
-        if name not in card["bin_options"]
-    }
+    return {name: value for name, value in options.items() if name not in card["bin_options"]}
 
 
 TRACKER_OPTIONS = _tracker_options()

@@ -13,7 +13,6 @@ FIGURES = sorted(
 )
 STAGES = ["original", "codec", "sae"]
 CLIPS = range(EXPERIMENT["report"]["clips"])
-OBJECTIVE_CELL = "results/objective/{l1_on}/{encoder}/dim~{dim}/lam~{lam}"
 
 
 rule aggregate_cells:
@@ -50,9 +49,9 @@ rule aggregate_histories:
         metrics=cell_files(f"{CELL}/metrics.json"),
         histories=cell_files(f"{CELL}/history.parquet"),
         codec_histories=trained_encoder_files("results/codecs/{encoder}/history.parquet"),
-        objective_metrics=objective_files(f"{OBJECTIVE_CELL}/metrics.json"),
-        objective_probes=objective_files(f"{OBJECTIVE_CELL}/probe_metrics.json"),
-        objective_histories=objective_files(f"{OBJECTIVE_CELL}/history.parquet"),
+        objective_metrics=objective_files(of_sae="metrics.json"),
+        objective_probes=objective_files(of_probe="metrics.json"),
+        objective_histories=objective_files(of_sae="history.parquet"),
     output:
         histories="results/tables/histories.parquet",
         codec_histories="results/tables/codec_histories.parquet",

@@ -139,6 +139,14 @@ def test_latents_that_no_audio_gave_are_decoded(codec, name):
         assert np.isfinite(decoded).all() and np.abs(decoded).max() < 20
 
 
+def test_a_decoder_driven_out_of_range_is_held_to_what_audio_can_be(codec):
+    encoder = codec("minivae")
+    encoder.net.up[-1].bias += 100
+    decoded = encoder.decode(np.zeros((9, D_LATENT), np.float32))
+    # every bin at full scale is an impulse of N_FFT / 2 per frame at worst
+    assert np.isfinite(decoded).all() and np.abs(decoded).max() <= spectrogram_codec.N_FFT / 2
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_wrong_shapes_are_refused_by_name(codec, name):
     encoder = codec(name)
