@@ -375,7 +375,8 @@ def _write_data(results) -> None:
                 "clip_id": f"chorales/clip_{i:03d}", "dataset": "chorales", "path": f"audio/{i}.flac",
                 "group": f"bwv{i // 2}", "split": split, "shard": i % 4, "duration_s": 36.0,
                 "sample_rate_hz": 44100, "n_channels": 1,
-                "kind": KINDS[i % 3], "instrument": "", "truth_f0_path": "", "truth_notes_path": "", "sha256": "",
+                "kind": KINDS[i % 3], "instrument": "", "truth_f0_path": "", "truth_notes_path": "",
+                "sha256": f"{i:064x}",
             }
         )  # fmt: skip
     manifest = pd.DataFrame(rows).astype({"shard": np.int32, "sample_rate_hz": np.int32, "n_channels": np.int32})

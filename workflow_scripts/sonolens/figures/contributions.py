@@ -64,4 +64,5 @@ def _map(axes: Axes, table: pd.DataFrame, bins: dict) -> None:
     axes.imshow(shares, cmap="cividis", norm=SCALE, origin="lower", aspect="auto")
     at, texts = class_ticks(bins)
     axes.set_yticks(at, texts)
+    axes.xaxis.set_major_locator(style.few_ticks())
     axes.set_xlabel(f"{len(features)} features, top {PER_CLASS} of each class")

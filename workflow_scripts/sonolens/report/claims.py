@@ -183,7 +183,8 @@ def _best_against_raw(features: pd.DataFrame, latents: pd.Series, tested_on: str
     high = value + np.hypot(best["accuracy_high"] - best["accuracy"], latents["accuracy"] - latents["accuracy_low"])
     how = (
         f"The cell with the best validation accuracy (n_features {best['dim']}, λ {best['lam']:g}): test accuracy "
-        f"{best['accuracy']:.3f} against {latents['accuracy']:.3f}. The interval takes the two as independent."
+        f"{best['accuracy']:.3f} against {latents['accuracy']:.3f}. The interval takes the two as independent"
+        + (" and contains zero: the run does not tell them apart." if low < 0 < high else ".")
     )
     verdict = HELD if value >= 0 else DID_NOT_HOLD
     statistic = "difference of accuracy"
