@@ -205,6 +205,7 @@ def probe_metrics(encoder: str, attribute: str, dim: int | None, lam: float | No
         metrics["subsets"][kind] = subset
     if attribute == "pitch":
         metrics |= {"octave_error_share": 0.05, "voiced_accuracy": accuracy - 0.06, "voiced_majority_share": 0.06}
+        metrics |= {"voiced_accuracy_low": accuracy - 0.09, "voiced_accuracy_high": accuracy - 0.03}
         metrics |= {"n_voiced_frames": 5500}
     return metrics
 

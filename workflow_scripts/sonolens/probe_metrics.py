@@ -80,8 +80,11 @@ def measure(
         "subsets": {},
     }
     voiced = classes < n_voiced_classes if n_voiced_classes else None
-    if n_voiced_classes:
+    if n_voiced_classes and voiced.any():
         figures |= _voiced_figures(logits[voiced], classes[voiced], train_classes, n_voiced_classes)
+        voiced_hits = logits[voiced, :n_voiced_classes].argmax(axis=1) == classes[voiced]
+        low, high = accuracy_interval(voiced_hits, clip_codes[voiced], seed)
+        figures |= {"voiced_accuracy_low": low, "voiced_accuracy_high": high}
         figures["octave_error_share"] = octave_error_share(classes, predicted, n_voiced_classes)
     for kind in sorted(set(kinds)):
         here = kinds == kind

@@ -30,9 +30,7 @@ def draw(cells: pd.DataFrame, probes: pd.DataFrame) -> Figure:
             joined = of_panel[of_panel["dim"] > 0].merge(own, on=keys).sort_values("sparsity")
             for expansion, size in joined.groupby("expansion", sort=True):
                 line = {"color": colours[expansion], "marker": "o"}
-                # the interval is of all frames; its width does not carry over to the voiced ones
-                ends = ("accuracy", "accuracy", "accuracy") if prefix else ("accuracy", "accuracy_low", "accuracy_high")
-                value, low, high = (size[f"{prefix}{end}"] for end in ends)
+                value, low, high = (size[f"{prefix}accuracy{end}"] for end in ("", "_low", "_high"))
                 style.points_with_intervals(axes, size["sparsity"], value, low, high, **line)
             style.sparsity_axis(axes, own["sparsity"], gap=0.06 * len(columns))
             axes.set_ylabel(f"{attribute} accuracy" + (" (voiced)" if prefix else ""))
@@ -53,7 +51,5 @@ def _baselines(axes: Axes, of_panel: pd.DataFrame, prefix: str) -> None:
     raw = of_panel[of_panel["dim"] == 0]
     if len(raw):
         axes.axhline(raw[f"{prefix}accuracy"].iloc[0], color=style.BLACK, lw=1.3, zorder=1)
-        if not prefix:
-            axes.axhspan(
-                raw["accuracy_low"].iloc[0], raw["accuracy_high"].iloc[0], color=style.BLACK, alpha=0.08, lw=0, zorder=0
-            )
+        low, high = (raw[f"{prefix}accuracy_{end}"].iloc[0] for end in ("low", "high"))
+        axes.axhspan(low, high, color=style.BLACK, alpha=0.08, lw=0, zorder=0)

@@ -42,7 +42,9 @@ PROBE_METRICS = [
     "validation_accuracy", "n_classes", "n_train_frames", "n_test_frames",
 ]  # fmt: skip
 # What only some attributes have; NaN elsewhere
-PITCH_METRICS = ["octave_error_share", "voiced_accuracy", "voiced_majority_share"]
+PITCH_METRICS = [
+    "octave_error_share", "voiced_accuracy", "voiced_accuracy_low", "voiced_accuracy_high", "voiced_majority_share",
+]  # fmt: skip
 # One row per probe, those on raw latents included
 PROBES = pa.schema([*KEYS, *_texts("attribute", "unit"), *_numbers(*PROBE_METRICS, *PITCH_METRICS)])
 SUBSET_METRICS = ["accuracy", "majority_share", "n_frames"]
