@@ -24,7 +24,8 @@ rule train_codec:
         encoder=any_of(TRAINED_ENCODERS),
     conda:
         "../envs/sonolens.yaml"
-    threads: 2
+    # Two codecs side by side on two cores: threads that wait for each other are many times slower beside any other load
+    threads: 1
     resources:
         gpu=1,
         mem_mb=4000,
@@ -53,7 +54,7 @@ rule evaluate_codec:
         "benchmarks/evaluate_codec/{encoder}.tsv"
     conda:
         "../envs/sonolens.yaml"
-    threads: 2
+    threads: 1
     resources:
         gpu=1,
         mem_mb=3000,

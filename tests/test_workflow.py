@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import yaml
 
 from sonolens import tables
@@ -203,6 +205,57 @@ def test_a_typo_is_refused_before_anything_runs(project):
 def test_a_cell_that_is_not_configured_cannot_be_asked_for(project):
     output = snakemake(project, "--dry-run", "results/saes/minivae/dim~64/lam~5e-3/model.safetensors", fails=True)
     assert "MissingRuleException" in output
+
+
+@pytest.fixture
+def recordings(tmp_path) -> Path:
+    """A user's folder: three good recordings, and files that cannot be used."""
+    folder = tmp_path / "my recordings"
+    folder.mkdir()
+    time_s = np.arange(48000) / 16000
+    for name, f0_hz in [("a.wav", 220), ("b.wav", 330), ("café à 5 h.wav", 440)]:
+        soundfile.write(folder / name, 0.3 * np.sin(2 * np.pi * f0_hz * time_s), 16000)
+    (folder / "text.wav").write_text("this is no recording")
+    soundfile.write(folder / "silence.wav", np.zeros(16000), 16000)
+    return folder
+
+
+def with_folder(path: Path, max_rejected_share: float):
+    def change(config):
+        config["datasets"] = [{"name": "mine", "module": "folder", "path": str(path)}]
+        config["max_rejected_share"] = max_rejected_share
+
+    return change
+
+
+def test_a_users_folder_is_indexed_and_what_cannot_be_used_is_listed(project, recordings):
+    overlay = changed_config(project, with_folder(recordings, 0.5))
+    target = "results/datasets/mine/manifest.parquet"
+    snakemake(project, target, overlay=overlay)
+    manifest = tables.read(project / target, tables.MANIFEST)
+    rejected = tables.read(project / "results/datasets/mine/rejected.parquet", tables.REJECTED)
+    assert sorted(Path(path).name for path in manifest["path"]) == ["a.wav", "b.wav", "café à 5 h.wav"]
+    reasons = {Path(row.path).name: row.reason for row in rejected.itertuples()}
+    assert reasons["text.wav"].startswith("unreadable")
+    assert reasons["silence.wav"].startswith("silent")
+    # a recording that changes makes stale what was made of it, whatever its name
+    soundfile.write(recordings / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 16000), 16000)
+    output = snakemake(project, "--dry-run", target, overlay=overlay)
+    assert "fetch_dataset" in output
+
+
+def test_too_many_bad_files_are_an_error_that_names_them(project, recordings):
+    overlay = changed_config(project, with_folder(recordings, 0.05))
+    output = snakemake(project, "results/datasets/mine/manifest.parquet", overlay=overlay, fails=True)
+    assert "2 of 5 files cannot be used" in output
+    assert "text.wav: unreadable" in output
+    assert not (project / "results/datasets/mine").exists() or not list((project / "results/datasets/mine").iterdir())
+
+
+def test_a_missing_folder_is_named(project, tmp_path):
+    overlay = changed_config(project, with_folder(tmp_path / "nowhere", 0.05))
+    output = snakemake(project, "results/datasets/mine/manifest.parquet", overlay=overlay, fails=True)
+    assert f"there is no folder '{tmp_path / 'nowhere'}'" in output
 
 
 def test_profiles_share_the_staleness_policy():
