@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonolens.sae import gradients
+from sonolens.sae import gradients, products
 from sonolens.sae.loss import objective
 from sonolens.sae.model import SparseAutoencoder
 
@@ -81,6 +81,21 @@ def test_float32_is_as_exact_as_float32_allows(l1_on):
         by_autograd(exact, x, 0.02, l1_on),
         2e-5,
     )
+
+
+def test_products_are_exact_in_the_library_that_was_chosen():
+    said = products.use_fast_exact_products()
+    a, b = torch.randn(300, 200), torch.randn(200, 400)
+    assert (a @ b - a.double() @ b.double()).abs().max() < 1e-3, said
+
+
+def test_a_library_that_rounds_to_bf16_is_found_out(monkeypatch):
+    """On a processor with matrix units for bf16 the permission means what it says."""
+    errors = iter([0.1, 1e-5])
+    monkeypatch.setattr(products, "_is_intel", lambda: False)
+    monkeypatch.setattr(products, "_product_error", lambda: next(errors))
+    assert "torch's own" in products.use_fast_exact_products()
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
 
 
 def test_buffers_are_kept_between_batches():

@@ -8,10 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sonolens import probe_cell, probe_metrics, probes, tables
 from sonolens.files import read_json, write_json
 from sonolens.latents import LatentStore, ScaledFrames, Scaling, measure_scaling
-from sonolens.sae import cell
+from sonolens.sae import blocks, cell
 from sonolens.sae.model import SparseAutoencoder
 
-SETTINGS = probes.Settings(max_epochs=60, patience=3, batch_frames=128, learning_rate=0.05, seed=0)
+SETTINGS = probes.Settings(max_epochs=60, patience=2, batch_frames=128, learning_rate=0.05, seed=0)
 
 
 def labelled(latent_files, data, classes, model=None):
@@ -62,7 +62,7 @@ def test_codes_are_the_same_whatever_the_block(latent_files, monkeypatch):
     weight, bias = torch.randn(4, 24), torch.randn(4)
     whole = probes.predict_logits(weight, bias, data.inputs, data.positions)
     means = probes.class_mean_inputs(data, 4)
-    monkeypatch.setattr(probes, "BLOCK_BYTES", 4 * 24 * 11)
+    monkeypatch.setattr(blocks, "CPU_BLOCK_BYTES", 1)  # blocks of 32 frames
     np.testing.assert_allclose(probes.predict_logits(weight, bias, data.inputs, data.positions), whole, atol=1e-5)
     torch.testing.assert_close(probes.class_mean_inputs(data, 4), means)
     # contributions of all features and the bias make up the mean logit of the class

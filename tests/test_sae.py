@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sonolens import tables
 from sonolens.files import read_json
 from sonolens.latents import Scaling
-from sonolens.sae import cell, evaluation, training
+from sonolens.sae import blocks, cell, evaluation, training
 from sonolens.sae.loss import objective
 from sonolens.sae.model import SparseAutoencoder, rms_norm
 
@@ -209,7 +209,7 @@ def test_evaluation_equals_the_plain_formulas(cell_files, monkeypatch):
 
     store = LatentStore(cell_files["latents"])
     frames = ScaledFrames(store, np.arange(300), Scaling.read(cell_files["scaling"]))
-    monkeypatch.setattr(evaluation, "BLOCK_BYTES", 7 * 4 * 16)  # blocks of seven frames
+    monkeypatch.setattr(blocks, "CPU_BLOCK_BYTES", 1)  # blocks of 32 frames
     model = small_model(8, 16)
     measured = evaluation.evaluate(model, frames)
     x = torch.from_numpy(frames[slice(0, 300)])

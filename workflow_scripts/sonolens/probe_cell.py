@@ -24,6 +24,7 @@ from sonolens.probes import (
 )
 from sonolens.sae import cell
 from sonolens.sae.model import SparseAutoencoder
+from sonolens.sae.products import use_fast_exact_products
 
 UNVOICED = "unvoiced"  # name of the class that is no pitch; it stands last
 
@@ -75,6 +76,7 @@ def fit_probe(
     says which probe it is and stands in its metrics.
     """
     where = torch_device(device)
+    print(use_fast_exact_products())
     model = cell.load(inputs["model"], where)[0] if "model" in inputs else None
     bins = read_json(inputs["bins"])
     data = _labelled_splits(inputs, model, where)

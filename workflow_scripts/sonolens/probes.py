@@ -8,8 +8,7 @@ norm by a constant (‖f‖ is sqrt(F) for every code), Adam minimises the cross
 when the loss of the validation split has not improved, and the weights of its best epoch are kept.
 """
 
-import copy
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 from tqdm import trange
 
 from sonolens.latents import ScaledFrames
-from sonolens.sae.evaluation import BLOCK_BYTES
-from sonolens.sae.model import SparseAutoencoder
+from sonolens.sae.blocks import block_frames
+from sonolens.sae.model import EPS, SparseAutoencoder
 
 RATE_DROP = 0.3
 N_RATES = 3  # the fit ends when the rate would drop for the third time
@@ -38,25 +37,40 @@ class Settings:
 
 
 class Inputs:
-    """What a probe reads, computed as it is asked for: codes of a model, or the scaled latents themselves."""
+    """What a probe reads, computed as it is asked for: codes f = r h of a model, or the scaled latents themselves."""
 
     def __init__(self, frames: ScaledFrames, model: SparseAutoencoder | None, device: torch.device):
         self.frames, self.model, self.device = frames, model, device
         self.width = model.n_features if model else frames.d_latent
+        self._like = torch.empty(0, device=device)
+        self._buffer = torch.empty(self.block_frames, self.width, device=device)
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    @torch.no_grad()
-    def __getitem__(self, positions: np.ndarray | slice) -> Tensor:
-        """Codes f (B, F) at `positions`, or latents (B, D)."""
-        x = torch.from_numpy(self.frames[positions]).to(self.device)
-        return self.model.encode(x).f if self.model else x
-
     @property
     def block_frames(self) -> int:
-        """Frames whose inputs take a bounded amount of memory."""
-        return max(1, BLOCK_BYTES // (4 * self.width))
+        """Frames whose inputs are computed at once."""
+        return block_frames(self.width, self._like)
+
+    @torch.no_grad()
+    def factors(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Codes at `positions` (B,), B up to block_frames, as h (B, F) and r (B, 1); f is never formed.
+
+        h lies in a buffer that the next call overwrites.
+        """
+        x = torch.from_numpy(self.frames[positions]).to(self.device)
+        if self.model is None:
+            return x, x.new_ones(len(x), 1)
+        h = torch.addmm(self.model.b_enc, x, self.model.W_enc.T, out=self._buffer[: len(x)]).relu_()
+        norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
+        return h, (norm.square() / self.width + EPS).rsqrt()
+
+    def blocks(self, positions: np.ndarray) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """h and r of `positions` (N,) block by block, with the slice of `positions` that a block is."""
+        for start in range(0, len(positions), self.block_frames):
+            block = slice(start, min(start + self.block_frames, len(positions)))
+            yield block, *self.factors(positions[block])
 
 
 class LabelledInputs(NamedTuple):
@@ -85,57 +99,72 @@ class Fit(NamedTuple):
     validation_loss: float
 
 
+@torch.no_grad()
 def fit(train: LabelledInputs, validation: LabelledInputs, n_classes: int, settings: Settings) -> Fit:
-    """Minimise the softmax cross-entropy on `train`, stopping by `validation`."""
+    """Minimise the softmax cross-entropy on `train`, stopping by `validation`.
+
+    The gradient is written out, ∂/∂W = Σ (softmax − onehot) fᵀ = Σ r (softmax − onehot) hᵀ, in blocks that stay in cache.
+    """
     inputs = train.inputs
-    probe = nn.Linear(inputs.width, n_classes, device=inputs.device)
-    nn.init.zeros_(probe.weight)
-    nn.init.zeros_(probe.bias)
     unit = inputs.width**-0.5
-    optimiser = torch.optim.Adam(probe.parameters(), lr=settings.learning_rate)
-    best, best_state, best_epoch, waited, drops = float("inf"), None, 0, 0, 0
+    weight = torch.zeros(n_classes, inputs.width, device=inputs.device)  # for inputs of unit norm
+    bias = torch.zeros(n_classes, device=inputs.device)
+    weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
+    optimiser = torch.optim.Adam([weight, bias], lr=settings.learning_rate, fused=True)
+    best, best_epoch, waited, drops = float("inf"), 0, 0, 0
+    best_weight, best_bias = weight.clone(), bias.clone()
     for epoch in trange(1, settings.max_epochs + 1, desc="fitting the probe", mininterval=5):
         order = np.random.default_rng([settings.seed, 3, epoch]).permutation(len(train.positions))
         for batch in np.array_split(order, max(1, len(order) // settings.batch_frames)):
-            logits = probe(inputs[train.positions[batch]] * unit)
-            loss = nn.functional.cross_entropy(logits, torch.from_numpy(train.classes[batch]).to(inputs.device))
-            optimiser.zero_grad()
-            loss.backward()
+            _set_gradient(weight, bias, train, batch, unit)
             optimiser.step()
-        validation_loss = _cross_entropy(lambda f: probe(f * unit), validation)
+        validation_loss = _cross_entropy(weight * unit, bias, validation)
         if validation_loss < best:
             best, best_epoch, waited = validation_loss, epoch, 0
-            best_state = copy.deepcopy(probe.state_dict())
+            best_weight.copy_(weight)
+            best_bias.copy_(bias)
             continue
         waited += 1
         if waited >= settings.patience:
             drops, waited = drops + 1, 0
             if drops == N_RATES:
                 break
-            probe.load_state_dict(best_state)
+            weight.copy_(best_weight)
+            bias.copy_(best_bias)
             optimiser.param_groups[0]["lr"] *= RATE_DROP
-    return Fit(best_state["weight"] * unit, best_state["bias"], epoch, best_epoch, best)
+    return Fit(best_weight * unit, best_bias, epoch, best_epoch, best)
 
 
-@torch.no_grad()
-def _cross_entropy(probe: Callable[[Tensor], Tensor], labelled: LabelledInputs) -> float:
+def _set_gradient(weight: Tensor, bias: Tensor, train: LabelledInputs, batch: np.ndarray, unit: float) -> None:
+    """Set `grad` of weight (K, F) and bias (K,) to that of the mean cross-entropy over the `batch` (B,) of `train`."""
+    weight.grad.zero_()
+    bias.grad.zero_()
+    classes = torch.from_numpy(train.classes[batch]).to(weight.device)
+    for block, h, r in train.inputs.blocks(train.positions[batch]):
+        scale = r * unit
+        error = (torch.mm(h, weight.T) * scale + bias).softmax(dim=1)  # (b, K)
+        error[torch.arange(len(h), device=h.device), classes[block]] -= 1
+        error /= len(batch)
+        weight.grad.addmm_((error * scale).T, h)
+        bias.grad += error.sum(dim=0)
+
+
+def _cross_entropy(weight: Tensor, bias: Tensor, labelled: LabelledInputs) -> float:
+    classes = torch.from_numpy(labelled.classes).to(weight.device)
     total = 0.0
-    for start in range(0, len(labelled.positions), labelled.inputs.block_frames):
-        block = slice(start, start + labelled.inputs.block_frames)
-        logits = probe(labelled.inputs[labelled.positions[block]])
-        classes = torch.from_numpy(labelled.classes[block]).to(logits.device)
-        total += float(nn.functional.cross_entropy(logits, classes, reduction="sum"))
+    for block, h, r in labelled.inputs.blocks(labelled.positions):
+        logits = torch.mm(h, weight.T) * r + bias
+        total += float(nn.functional.cross_entropy(logits, classes[block], reduction="sum"))
     return total / len(labelled.positions)
 
 
 @torch.no_grad()
 def predict_logits(weight: Tensor, bias: Tensor, inputs: Inputs, positions: np.ndarray) -> np.ndarray:
     """Logits (N, K) float32 at `positions` (N,)."""
-    logits = [
-        torch.addmm(bias, inputs[positions[start : start + inputs.block_frames]], weight.T).cpu().numpy()
-        for start in range(0, len(positions), inputs.block_frames)
-    ]
-    return np.concatenate(logits)
+    logits = np.empty((len(positions), len(bias)), np.float32)
+    for block, h, r in inputs.blocks(positions):
+        logits[block] = (torch.mm(h, weight.T) * r + bias).cpu().numpy()
+    return logits
 
 
 @torch.no_grad()
@@ -143,12 +172,11 @@ def class_mean_inputs(labelled: LabelledInputs, n_classes: int) -> Tensor:
     """Mean input of the frames of each class, (K, F); zero for a class without frames."""
     inputs = labelled.inputs
     sums = torch.zeros(n_classes, inputs.width, device=inputs.device)
-    for start in range(0, len(labelled.positions), inputs.block_frames):
-        block = slice(start, start + inputs.block_frames)
-        classes = torch.from_numpy(labelled.classes[block]).to(inputs.device)
-        membership = nn.functional.one_hot(classes, n_classes).float()  # (B, K)
-        sums += membership.T @ inputs[labelled.positions[block]]
-    counts = torch.from_numpy(np.bincount(labelled.classes, minlength=n_classes)).to(inputs.device)
+    classes = torch.from_numpy(labelled.classes).to(inputs.device)
+    for block, h, r in inputs.blocks(labelled.positions):
+        membership = nn.functional.one_hot(classes[block], n_classes).float()  # (b, K)
+        sums.addmm_((membership * r).T, h)
+    counts = torch.bincount(classes, minlength=n_classes)
     return sums / counts.clamp(min=1)[:, None]
 
 

@@ -14,6 +14,7 @@ from sonolens.files import replacing, write_json
 from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_and_split, split_rows
 from sonolens.sae.evaluation import activation_frequency, evaluate, explained_variance_interval
 from sonolens.sae.model import SparseAutoencoder
+from sonolens.sae.products import use_fast_exact_products
 from sonolens.sae.training import Settings, Trained, train
 
 
@@ -48,6 +49,7 @@ def train_cell(
     inputs: latents and frames (a path per shard), manifests, scaling. outputs: model, config, metrics, history.
     """
     where = torch_device(device)
+    print(use_fast_exact_products())
     store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
     frames = clip_and_split(inputs["frames"], inputs["manifests"])
     split = {name: ScaledFrames(store, split_rows(frames, name), scaling) for name in ("train", "validation", "test")}

@@ -6,14 +6,8 @@ import numpy as np
 import torch
 
 from sonolens.latents import ScaledFrames
+from sonolens.sae.blocks import block_frames
 from sonolens.sae.model import SparseAutoencoder
-
-BLOCK_BYTES = 64 << 20  # the codes of one block of frames
-
-
-def block_frames(n_features: int) -> int:
-    """Frames whose codes take BLOCK_BYTES: codes are computed where they are used and never stored whole."""
-    return max(1, BLOCK_BYTES // (4 * n_features))
 
 
 @dataclass(frozen=True)
@@ -59,12 +53,12 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(model: SparseAutoencoder, frames: ScaledFrames) -> Evaluation:
-    """Run the model over `frames`; memory is bounded by BLOCK_BYTES a block."""
+    """Run the model over `frames`; memory is bounded by a block of codes."""
     device = model.W_enc.device
     n_active = torch.zeros(model.n_features, dtype=torch.int64, device=device)
     squared_error, hidden_norm, x_square_sum = [], 0.0, 0.0
     x_sum = np.zeros(model.d_latent)
-    step = block_frames(model.n_features)
+    step = block_frames(model.n_features, model.W_enc)
     for start in range(0, len(frames), step):
         block = frames[slice(start, start + step)]
         x = torch.from_numpy(block).to(device)

@@ -22,12 +22,9 @@ a dozen times a step and are allocated anew each time. Here two buffers of (b, F
 import torch
 from torch import Tensor
 
+from sonolens.sae.blocks import block_frames
 from sonolens.sae.loss import Loss
 from sonolens.sae.model import EPS, SparseAutoencoder
-
-# Two buffers of this size fit a core's share of the last-level cache; on a GPU larger products pay.
-CPU_CHUNK_BYTES = 2 << 20
-GPU_CHUNK_BYTES = 512 << 20
 
 
 class ChunkedGradients:
@@ -35,23 +32,27 @@ class ChunkedGradients:
 
     def __init__(self, model: SparseAutoencoder, lam: float, l1_on: str):
         weight = model.W_enc
-        chunk_bytes = GPU_CHUNK_BYTES if weight.is_cuda else CPU_CHUNK_BYTES
-        # a multiple of 32 rows, which the kernels of matrix products like; at least 32 of them at any width
-        self.chunk_frames = max(32, chunk_bytes // (weight.element_size() * model.n_features) // 32 * 32)
+        self.chunk_frames = block_frames(model.n_features, weight)
         self.model, self.lam, self.l1_on = model, lam, l1_on
         self._hidden = weight.new_empty(self.chunk_frames, model.n_features)
         self._gradient = weight.new_empty(self.chunk_frames, model.n_features)
+        # [x r, r]ᵀ g gives both gradients of the encoder in one product, and in the layout in which it is fastest
+        self._scaled = weight.new_empty(self.chunk_frames, model.d_latent + 1)
+        self._encoder = weight.new_zeros(model.d_latent + 1, model.n_features)
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Loss:
         """Set every parameter's `grad` for the batch x (B, D); the loss, as `objective` defines it."""
-        for parameter in self.model.parameters():
-            parameter.grad.zero_()
+        model = self.model
+        for accumulated in (self._encoder, model.W_dec.grad, model.b_dec.grad):
+            accumulated.zero_()
         sums = x.new_zeros(2)
         for chunk in x.split(self.chunk_frames):
             sums += self._accumulate(chunk, len(x))
+        model.W_enc.grad.copy_(self._encoder[:-1].T)
+        model.b_enc.grad.copy_(self._encoder[-1])
         mse, l1 = sums / len(x)
         return Loss(mse + self.lam * l1, mse, l1)
 
@@ -80,6 +81,8 @@ class ChunkedGradients:
             torch.addmm(slope / r, e, model.W_dec, out=g)  # ∂L/∂h / r, so that r can be taken out below
         g.addcmul_(h, along_f * r, value=-1 / model.n_features)
         torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)  # 1[h > 0]
-        model.W_enc.grad.addmm_(g.T, x * r)
-        model.b_enc.grad.addmv_(g.T, r.squeeze(1))
+        scaled = self._scaled[:n_frames]
+        torch.mul(x, r, out=scaled[:, :-1])
+        scaled[:, -1:] = r
+        self._encoder.addmm_(scaled.T, g)
         return torch.stack([residual.square().sum(), l1.sum()])
