@@ -16,6 +16,18 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+
+
+rule all:
+    """The report, and every cell: one that was deleted would not come back while the report is newer."""
+    input:
+        "results/report/index.html",
+        cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/metrics.json"),
+        cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/model.safetensors"),
+        cell_files("results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/metrics.json"),
+    localrule: True
+
+
 include: "rules/datasets.smk"
 include: "rules/codecs.smk"
 include: "rules/latents.smk"
@@ -27,14 +39,3 @@ include: "rules/report.smk"
 
 
 report: "rules/report/workflow.rst"
-
-
-rule all:
-    default_target: True
-    input:
-        "results/report/index.html",
-        cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/metrics.json"),
-        cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/model.safetensors"),
-        cell_files("results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/metrics.json"),
-    """The report, and every cell: one that was deleted would not come back while the report is newer."""
-    localrule: True

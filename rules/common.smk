@@ -1,5 +1,5 @@
 """
-What every rule file uses: the checked config, wildcard constraints, code as input, lists of paths.
+What all files of rules share: the checked config, wildcard constraints, code as input, lists of paths.
 
 The only file with `def`. Nothing heavy is imported: every remote job parses this.
 """

@@ -42,7 +42,7 @@ def _filling_defaults(validator_class: type) -> type:
 _Validator = _filling_defaults(Draft202012Validator)
 
 
-def _explain(error: ValidationError, prefix: str) -> str:
+def _explain(error: ValidationError, schema: dict, prefix: str) -> str:
     """One line that names the key, what was found there and what is allowed."""
     place = prefix
     for step in error.absolute_path:
@@ -54,16 +54,25 @@ def _explain(error: ValidationError, prefix: str) -> str:
         hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
         names = ", ".join(map(repr, unknown))
         return f"{place or 'the top level'}: no such key: {names}; allowed are {', '.join(allowed)}{hint}"
-    meaning = error.schema["description"] if "description" in error.schema else ""
     text = f"{place or 'the top level'}: {error.message}"
     if isinstance(error.instance, str) and error.validator == "type":
         text += " (YAML reads 1e-3 as text: write 1.0e-3)" if "number" in str(error.validator_value) else ""
-    return f"{text}. {meaning}".strip()
+    return f"{text}. {_nearest_description(error, schema)}"
+
+
+def _nearest_description(error: ValidationError, schema: dict) -> str:
+    """What the schema says of the key at fault, or of the list that the faulty item is in."""
+    described = ""
+    for step in error.absolute_schema_path:
+        schema = schema[step]
+        if isinstance(schema, dict) and isinstance(schema.get("description"), str):
+            described = schema["description"]
+    return described
 
 
 def check(instance: object, schema: dict, prefix: str = "") -> None:
     """Fill the schema's defaults into `instance`, in place. Raises ConfigError listing every fault."""
-    faults = sorted({_explain(error, prefix) for error in _Validator(schema).iter_errors(instance)})
+    faults = sorted({_explain(error, schema, prefix) for error in _Validator(schema).iter_errors(instance)})
     if faults:
         raise ConfigError("the config cannot be used:\n  " + "\n  ".join(faults))
 

@@ -103,7 +103,8 @@ class Fit(NamedTuple):
 def fit(train: LabelledInputs, validation: LabelledInputs, n_classes: int, settings: Settings) -> Fit:
     """Minimise the softmax cross-entropy on `train`, stopping by `validation`.
 
-    The gradient is written out, ∂/∂W = Σ (softmax − onehot) fᵀ = Σ r (softmax − onehot) hᵀ, in blocks that stay in cache.
+    The gradient is written out, ∂/∂W = Σ (softmax − onehot) fᵀ = Σ r (softmax − onehot) hᵀ, in blocks that stay in
+    cache.
     """
     inputs = train.inputs
     unit = inputs.width**-0.5
