@@ -114,7 +114,8 @@ def readings(cells: pd.DataFrame, probes: pd.DataFrame, objective: pd.DataFrame,
 
 def _audio_reading(encoder: str, cells: pd.DataFrame, codecs: pd.DataFrame) -> str:
     whole = codecs[codecs["kind"] == "all"].iloc[0]
-    kept = "" if pd.isna(whole["pitch_kept_share"]) else f", pitch kept in {whole['pitch_kept_share']:.0%} of frames"
+    solo = codecs.loc[codecs["kind"] == "solo", "pitch_kept_share"].dropna()  # one pitch says nothing of a mix
+    kept = f", pitch kept in {solo.iloc[0]:.1%} of voiced solo frames" if len(solo) else ""
     through = cells["sae_log_spectral_distance_db"]
     return (
         f"{encoder}: codec alone {whole['log_spectral_distance_db']:.1f} dB{kept}; through the autoencoder "

@@ -17,6 +17,10 @@ from sonolens.labels import pitch
 from sonolens.sae import cell
 
 
+# A track of one pitch says nothing about recordings of these kinds, so "pitch kept" leaves them out.
+WITHOUT_ONE_PITCH = ("mix", "drums")
+
+
 class Excerpt(NamedTuple):
     """A stretch of a test clip."""
 
@@ -61,8 +65,8 @@ def decode_excerpts(
 ) -> None:
     """Write what all cells of an encoder are measured against.
 
-    For each excerpt i: original_i and codec_i (n_channels, n_samples), latents_i (n_frames, d_latent), and the pitch
-    tracks of both, original_pitch_i and codec_pitch_i (T,).
+    For each excerpt i: original_i and codec_i (n_channels, n_samples), latents_i (n_frames, d_latent), and, where there
+    is one pitch, the tracks of both, original_pitch_i and codec_pitch_i (T,).
     """
     arrays: dict[str, np.ndarray] = {}
     excerpts = choose_excerpts(manifest_paths, encoder, n_clips, seconds, seed)
@@ -73,9 +77,10 @@ def decode_excerpts(
             f"original_{position}": excerpt.samples,
             f"codec_{position}": decoded,
             f"latents_{position}": latents,
-            f"original_pitch_{position}": _track(excerpt.samples, encoder, pitch_options),
-            f"codec_pitch_{position}": _track(decoded, encoder, pitch_options),
         }
+        if excerpt.clip.kind not in WITHOUT_ONE_PITCH:
+            arrays[f"original_pitch_{position}"] = _track(excerpt.samples, encoder, pitch_options)
+            arrays[f"codec_pitch_{position}"] = _track(decoded, encoder, pitch_options)
     with replacing(output_path) as temporary:
         np.savez(temporary, **arrays)
 
@@ -95,22 +100,24 @@ def evaluate_cell(encoder: Encoder, excerpts_path: str, model_path: str, output_
     """
     rows = []
     with np.load(excerpts_path) as excerpts:
-        n_clips = sum(name.startswith("original_pitch_") for name in excerpts.files)
+        n_clips = sum(name.startswith("latents_") for name in excerpts.files)
         for position in tqdm(range(n_clips), desc="excerpts", mininterval=5):
             original, codec = excerpts[f"original_{position}"], excerpts[f"codec_{position}"]
-            reference = excerpts[f"original_pitch_{position}"]
             decoded = encoder.decode(reconstruct(model_path, excerpts[f"latents_{position}"]))
             decoded = decoded[:, : original.shape[1]]
-            rows.append(
-                {
-                    "codec_distance": _distance_db(original, codec),
-                    "sae_distance": _distance_db(original, decoded),
-                    "sae_codec_distance": _distance_db(codec, decoded),
-                    "codec_pitch": pitch_kept_share(reference, excerpts[f"codec_pitch_{position}"]),
-                    "sae_pitch": pitch_kept_share(reference, _track(decoded, encoder, pitch_options)),
-                    "seconds": original.shape[1] / encoder.sample_rate_hz,
-                }
-            )
+            row = {
+                "codec_distance": _distance_db(original, codec),
+                "sae_distance": _distance_db(original, decoded),
+                "sae_codec_distance": _distance_db(codec, decoded),
+                "codec_pitch": np.nan,
+                "sae_pitch": np.nan,
+                "seconds": original.shape[1] / encoder.sample_rate_hz,
+            }
+            if f"original_pitch_{position}" in excerpts:
+                reference = excerpts[f"original_pitch_{position}"]
+                row["codec_pitch"] = pitch_kept_share(reference, excerpts[f"codec_pitch_{position}"])
+                row["sae_pitch"] = pitch_kept_share(reference, _track(decoded, encoder, pitch_options))
+            rows.append(row)
     table = pd.DataFrame(rows).astype(float)
     mean = {name: None if np.isnan(value) else float(value) for name, value in table.mean().items()}
     write_json(
