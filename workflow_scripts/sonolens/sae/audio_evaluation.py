@@ -16,7 +16,6 @@ from sonolens.files import replacing, write_json
 from sonolens.labels import pitch
 from sonolens.sae import cell
 
-
 # A track of one pitch says nothing about recordings of these kinds, so "pitch kept" leaves them out.
 WITHOUT_ONE_PITCH = ("mix", "drums")
 
