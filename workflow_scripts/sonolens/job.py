@@ -8,8 +8,8 @@ from types import TracebackType
 def log_to(path: str) -> None:
     """Send what this process prints, tracebacks and progress bars included, to `path`, line by line.
 
-    The file descriptors are redirected, not only Python's objects, so that libraries' own messages land there too. Of an
-    error, its message and the log's path go to where stderr led before, the screen or the cluster's own log.
+    The file descriptors are redirected, not only Python's objects, so that libraries' own messages land there too.
+    Of an error, its message and the log's path go to where stderr led before, the screen or the cluster's own log.
     """
     screen = os.fdopen(os.dup(2), "w")
     log = open(path, "w", buffering=1)  # noqa: SIM115, PTH123 (open until the process ends)
