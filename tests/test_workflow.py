@@ -117,6 +117,21 @@ def test_rows_of_labels_are_rows_of_latents(finished):
         assert (labels["frame_index"] == joined["frame_index"]).all()
 
 
+def test_two_runs_with_one_seed_agree_to_the_last_digit(finished, tmp_path):
+    again = copy_of_the_project(tmp_path)
+    snakemake(again)
+    wall_time = ["frames_per_s", "train_seconds"]
+    compared = sorted(path.relative_to(finished) for path in finished.glob("results/report/tables/*.csv"))
+    assert len(compared) >= 8
+    for name in compared:
+        first, second = (pd.read_csv(folder / name, dtype=str) for folder in (finished, again))
+        for table in (first, second):
+            table.drop(columns=wall_time, errors="ignore", inplace=True)
+        pd.testing.assert_frame_equal(first, second, obj=str(name))
+    for name in sorted(path.relative_to(finished) for path in finished.glob("results/**/*.safetensors")):
+        assert (finished / name).read_bytes() == (again / name).read_bytes(), name
+
+
 def test_nothing_is_stale_after_a_run(finished):
     assert planned(finished) == {}
 
