@@ -52,10 +52,11 @@ def code(script, *modules):
         *(SCRIPTS / "sonolens" / f"{module}.py" for module in modules),
     ]
     root = Path(workflow.basedir)
-    return [
-        str(path.relative_to(root)) if root == Path.cwd() else str(path)
-        for path in staleness.reached(SCRIPTS, start)
-    ]
+    files = staleness.reached(SCRIPTS, start)
+    # relative paths, so that results moved to another clone are not stale there
+    if root.samefile(Path.cwd()):
+        files = [path.relative_to(root) for path in files]
+    return [str(path) for path in files]
 
 
 def _plugin_code(key, folder, wildcard, script, *modules):

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sonolens import probe_cell, probe_metrics, probes, tables
 from sonolens.files import read_json, write_json
 from sonolens.latents import LatentStore, ScaledFrames, Scaling, measure_scaling
-from sonolens.sae import blocks, cell
+from sonolens.sae import blocks, weights
 from sonolens.sae.model import SparseAutoencoder
 
 SETTINGS = probes.Settings(max_epochs=60, patience=2, batch_frames=128, learning_rate=0.05, seed=0)
@@ -113,7 +113,7 @@ def test_a_probe_of_a_cell_from_files_to_files(latent_files, tmp_path):
     model = SparseAutoencoder(6, 24)
     model.initialise(torch.Generator().manual_seed(0))
     files["model"], files["bins"] = str(tmp_path / "model.safetensors"), str(tmp_path / "bins.json")
-    cell.save(model, Scaling.read(files["scaling"]), files["model"])
+    weights.save(model, Scaling.read(files["scaling"]), files["model"])
     write_json(files["bins"], {"n_classes": 4, "class_names": list("abcd"), "unit": "none", "edges": []})
     names = ("probe.safetensors", "metrics.json", "confusion.npy", "contributions.parquet")
     outputs = {name.split(".")[0]: str(tmp_path / "probe" / name) for name in names}

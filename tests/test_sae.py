@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sonolens import tables
 from sonolens.files import read_json
 from sonolens.latents import Scaling
-from sonolens.sae import blocks, cell, evaluation, training
+from sonolens.sae import blocks, cell, evaluation, training, weights
 from sonolens.sae.loss import objective
 from sonolens.sae.model import SparseAutoencoder, rms_norm
 
@@ -166,7 +166,7 @@ def test_a_cell_learns_and_its_files_agree(cell_files, tmp_path):
     assert metrics["dead_share"] == metrics["n_dead"] / 16
     assert sum(metrics["activation_frequency"]["counts"]) == 16 - metrics["n_dead"]
     # the model that is stored is the one that was measured
-    model, scaling = cell.load(outputs["model"])
+    model, scaling = weights.load(outputs["model"])
     stored = Scaling.read(cell_files["scaling"])
     assert np.array_equal(scaling.mean, stored.mean)
     assert scaling.scale == stored.scale
@@ -225,4 +225,4 @@ def test_a_damaged_model_is_named(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"not a model")
     with pytest.raises(ValueError, match=r"model\.safetensors is not a sparse autoencoder"):
-        cell.load(path)
+        weights.load(path)

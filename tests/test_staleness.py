@@ -26,7 +26,14 @@ def test_training_depends_on_the_model_and_on_no_label_figure_or_encoder():
     files = reached("train_sae.py")
     assert {"sonolens/sae/model.py", "sonolens/sae/loss.py", "sonolens/sae/training.py"} <= files
     assert not [name for name in files if name.startswith(("sonolens/labels/", "sonolens/figures/"))]
-    assert not [name for name in files if name.startswith("sonolens/encoders/mini")]
+    assert not [name for name in files if name.startswith("sonolens/encoders/")]
+    assert "sonolens/audio.py" not in files
+
+
+def test_a_probe_depends_on_the_model_and_not_on_how_it_was_trained():
+    files = reached("fit_probe.py")
+    assert "sonolens/sae/model.py" in files
+    assert not {"sonolens/sae/training.py", "sonolens/sae/gradients.py", "sonolens/sae/loss.py"} & files
 
 
 def test_labels_do_not_depend_on_the_sae():

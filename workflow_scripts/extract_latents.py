@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job, latents
+from sonolens import extraction, job
 from sonolens.encoders.loading import load_encoder
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 job.log_to(snakemake.log[0])
 job.use_threads(snakemake.threads)
 
-latents.extract(
+extraction.extract(
     load_encoder(snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device),
     snakemake.input.manifest,
     int(snakemake.wildcards.shard),

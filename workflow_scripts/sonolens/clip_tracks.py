@@ -12,7 +12,7 @@ from sonolens import audio, tables
 from sonolens.cell_selection import path_of
 from sonolens.encoders.contract import Encoder
 from sonolens.files import read_json, write_json
-from sonolens.sae import cell
+from sonolens.sae import weights
 from sonolens.sae.audio_evaluation import Excerpt, choose_excerpts
 
 
@@ -31,7 +31,7 @@ def trace_clips(
     (of all cells). outputs: clips, tracks, audio (clip~i/{original,codec,sae}.wav).
     """
     selected = read_json(inputs["selected"])
-    model, scaling = cell.load(path_of(selected, inputs["models"]))
+    model, scaling = weights.load(path_of(selected, inputs["models"]))
     clips, tracks = [], []
     for position, excerpt in enumerate(choose_excerpts(inputs["manifests"], encoder, n_clips, seconds, seed)):
         latents = encoder.encode(excerpt.samples)

@@ -22,7 +22,7 @@ from sonolens.probes import (
     fit,
     predict_logits,
 )
-from sonolens.sae import cell
+from sonolens.sae import weights
 from sonolens.sae.model import SparseAutoencoder
 from sonolens.sae.products import use_fast_exact_products
 
@@ -77,7 +77,7 @@ def fit_probe(
     """
     where = torch_device(device)
     print(use_fast_exact_products())
-    model = cell.load(inputs["model"], where)[0] if "model" in inputs else None
+    model = weights.load(inputs["model"], where)[0] if "model" in inputs else None
     bins = read_json(inputs["bins"])
     data = _labelled_splits(inputs, model, where)
     fitted = fit(data.splits["train"], data.splits["validation"], bins["n_classes"], settings)

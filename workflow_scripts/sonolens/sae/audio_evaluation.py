@@ -14,7 +14,7 @@ from sonolens.codec_quality import pitch_kept_share
 from sonolens.encoders.contract import Encoder
 from sonolens.files import replacing, write_json
 from sonolens.labels import pitch
-from sonolens.sae import cell
+from sonolens.sae import weights
 
 # A track of one pitch says nothing about recordings of these kinds, so "pitch kept" leaves them out.
 WITHOUT_ONE_PITCH = ("mix", "drums")
@@ -86,7 +86,7 @@ def decode_excerpts(
 
 def reconstruct(model_path: str, latents: np.ndarray) -> np.ndarray:
     """latents (n_frames, d_latent) through a cell: the latents of x̂, of the same shape."""
-    model, scaling = cell.load(model_path)
+    model, scaling = weights.load(model_path)
     with torch.no_grad():
         return scaling.invert(model(torch.from_numpy(scaling.apply(latents))).numpy())
 

@@ -2,43 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
-
-import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from sonolens import tables
 from sonolens.device import torch_device
-from sonolens.files import replacing, write_json
+from sonolens.files import write_json
 from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_and_split, split_rows
+from sonolens.sae import weights
 from sonolens.sae.evaluation import activation_frequency, evaluate, explained_variance_interval
-from sonolens.sae.model import SparseAutoencoder
 from sonolens.sae.products import use_fast_exact_products
 from sonolens.sae.training import Settings, Trained, train
-
-
-def save(model: SparseAutoencoder, scaling: Scaling, path: str | Path) -> None:
-    """Weights and the two scaling constants as safetensors, (latent_mean (D,), latent_scale ())."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    tensors["latent_mean"] = torch.from_numpy(scaling.mean.copy())
-    tensors["latent_scale"] = torch.tensor(scaling.scale, dtype=torch.float64)
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
-
-
-def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SparseAutoencoder, Scaling]:
-    """What `save` wrote. Raises ValueError naming the file if it is no such model."""
-    try:
-        with safe_open(path, framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-        scaling = Scaling(tensors.pop("latent_mean").numpy(), float(tensors.pop("latent_scale")))
-        model = SparseAutoencoder(tensors["W_dec"].shape[0], tensors["W_dec"].shape[1])
-        model.load_state_dict(tensors)
-    except Exception as error:
-        message = f"{path} is not a sparse autoencoder of this workflow ({error}); delete it and run again"
-        raise ValueError(message) from error
-    return model.to(device), scaling
 
 
 def train_cell(
@@ -56,7 +28,7 @@ def train_cell(
     trained = train(split["train"], split["validation"], settings, where)
     test_clips = frames["clip_id"].cat.codes.to_numpy()[split["test"].rows]
     metrics = _metrics(trained, split, settings, test_clips) | {"encoder": encoder}
-    save(trained.model, scaling, outputs["model"])
+    weights.save(trained.model, scaling, outputs["model"])
     tables.write(trained.history, outputs["history"], tables.SAE_HISTORY)
     write_json(outputs["config"], asdict(settings) | {"encoder": encoder, "d_latent": store.d_latent})
     write_json(outputs["metrics"], metrics)
