@@ -15,6 +15,7 @@ from sonolens import experiment, plugins, staleness
 from sonolens.datasets import listing
 
 try:
+    experiment.refuse_unwritable(["results", "resources", "logs", "benchmarks"])
     EXPERIMENT = experiment.resolve(config, Path(workflow.basedir) / "rules" / "config.schema.yaml")
 except experiment.ConfigError as error:
     raise WorkflowError(str(error)) from None

@@ -1,5 +1,7 @@
 """The config is refused, with the key's name and what is allowed, wherever it cannot be run."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,27 @@ def test_all_faults_are_listed_at_once(config):
     message = refusal(config)
     assert "seeed" in message
     assert "sae.steps" in message
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment.refuse_unwritable(["results"])  # not there yet
+    Path("results").touch()
+    with pytest.raises(experiment.ConfigError, match="'results' is not a folder"):
+        experiment.refuse_unwritable(["results"])
+
+
+def test_a_file_system_that_is_read_only_is_named(tmp_path):
+    mounted = os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro,size=100k", "tmpfs", tmp_path], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting a read-only file system needs root, for whom permissions do not count")
+    try:
+        with pytest.raises(experiment.ConfigError, match="cannot be written"):
+            experiment.refuse_unwritable([str(tmp_path)])
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_every_key_of_the_schema_is_described():

@@ -5,6 +5,7 @@ Read by every Snakemake process, the remote ones included, so nothing heavy is i
 
 import difflib
 import math
+import os
 from pathlib import Path
 
 import yaml
@@ -120,6 +121,19 @@ def resolve(config: dict, schema_path: str | Path) -> dict:
     _resolve_plugins(resolved)
     _check_meaning(resolved)
     return resolved
+
+
+def refuse_unwritable(folders: list[str]) -> None:
+    """Raise ConfigError, naming the folder, if one of those that the workflow writes to is there and cannot be written.
+
+    One that is not there yet is judged by the folder that it would be made in.
+    """
+    for name in folders:
+        folder = Path(name) if os.path.lexists(name) else Path(name).absolute().parent
+        if not folder.is_dir():
+            raise ConfigError(f"'{name}' is not a folder, and results have to go there: move it away")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(f"'{folder}' cannot be written: change its permissions, or run in a copy of the project")
 
 
 def dims(config: dict, encoder: str) -> list[int]:
