@@ -17,6 +17,8 @@ from sonolens import tables
 
 ROOT = Path(__file__).parents[1]
 N_CELLS = 2 * 2 * 2  # encoders, dims, lams
+# what Snakemake starts, it takes from PATH
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 pytestmark = pytest.mark.workflow
 
 
@@ -37,10 +39,9 @@ def copy_of_the_project(folder: Path) -> Path:
 
 def snakemake(folder: Path, *arguments: str, overlay: str = "tests/smoke.yaml", fails: bool = False) -> str:
     """Run Snakemake with the demo's profile, the smoke config in place of the demo's; what it printed."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     result = subprocess.run(
         ["snakemake", "--profile", "profiles/demo", "--configfile", "config.yaml", overlay, "--cores", "2", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True,
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True,
     )  # fmt: skip
     output = result.stdout + result.stderr
     assert (result.returncode != 0) == fails, output[-6000:]
@@ -279,6 +280,15 @@ def test_profiles_share_the_staleness_policy():
     }
     assert all(policy == ["mtime", "params", "input", "software-env"] for policy in policies.values()), policies
     assert not (ROOT / "profiles/default").exists()
+
+
+def test_the_bare_command_plans_the_papers_grid(tmp_path):
+    output = subprocess.run(
+        ["snakemake", "--profile", "slurm", "--dry-run"],
+        cwd=copy_of_the_project(tmp_path), env=ENVIRONMENT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert re.search(r"^train_sae +84$", output, re.MULTILINE)
+    assert re.search(r"^fit_probe +252$", output, re.MULTILINE)
 
 
 def test_a_report_by_snakemake_itself(finished, tmp_path):
