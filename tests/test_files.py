@@ -1,5 +1,7 @@
 """Files are whole or not there, tables hold to their columns."""
 
+import os
+
 import pandas as pd
 import pytest
 
@@ -14,6 +16,16 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert files.read_json(path) == {"old": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with files.replacing(tmp_path / "weights") as temporary:
+            temporary.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_number_that_is_no_json_is_refused_and_nothing_written(tmp_path):
