@@ -44,6 +44,26 @@ def test_a_probe_reaches_the_optimum_of_a_reference_solver(latent_files):
     assert cosine > 0.99
 
 
+def test_the_gradient_on_codes_is_autograds(latent_files, monkeypatch):
+    monkeypatch.setattr(blocks, "CPU_BLOCK_BYTES", 1)  # several blocks
+    x, classes, _ = planted(200)
+    x[::2] *= 7  # frames of different norm, so that r differs
+    model = SparseAutoencoder(6, 24)
+    model.initialise(torch.Generator().manual_seed(0))
+    data = labelled(latent_files, x, classes, model)
+    weight, bias = torch.randn(4, 24), torch.randn(4)
+    weight.grad, bias.grad = torch.ones_like(weight), torch.ones_like(bias)
+    batch = np.random.default_rng(0).permutation(200)[:77]
+    with torch.no_grad():
+        f = model.encode(torch.from_numpy(data.inputs.frames[data.positions[batch]])).f
+        probes._set_gradient(weight, bias, data, batch, 0.3)
+    leaf, leaf_bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+    target = torch.from_numpy(data.classes[batch])
+    torch.nn.functional.cross_entropy(0.3 * f @ leaf.T + leaf_bias, target).backward()
+    torch.testing.assert_close(weight.grad, leaf.grad, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(bias.grad, leaf_bias.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_frames_without_a_class_are_left_out(latent_files):
     x, classes, _ = planted(200)
     classes[::2] = -1
