@@ -37,4 +37,4 @@ lint: .venv/installed-for-tests
 	@touch $@
 
 clean:
-	rm -rf .venv .snakemake resources results logs benchmarks
+	rm -rf .venv .snakemake resources results logs benchmarks checkpoints

@@ -39,3 +39,7 @@ include: "rules/report.smk"
 
 
 report: "rules/report/workflow.rst"
+
+
+onsuccess:
+    finishing.forget_finished()

@@ -1,7 +1,7 @@
 """
 Codecs: the encoders that the workflow itself trains, and what they keep of the test split.
 
-Needs   results/datasets/{dataset}/manifest.parquet
+Needs   results/datasets/{dataset}/manifest.parquet, shards.json
         results/labels/pitch/frames/{dataset}/    the originals' pitch, so that only decoded sound is tracked
 Makes   results/codecs/{encoder}/                 weights.safetensors, config.json, history.parquet, quality.json
 """
@@ -12,6 +12,7 @@ rule train_codec:
     input:
         code=encoder_code("train_codec.py"),
         manifests=manifests(),
+        shards=shard_summaries(),
     output:
         weights="results/codecs/{encoder}/weights.safetensors",
         config="results/codecs/{encoder}/config.json",
@@ -28,8 +29,10 @@ rule train_codec:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory(codec_training),
+        runtime=minutes(codec_training),
+        checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
+        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
     params:
         module=encoder_option("module"),
         options=encoder_option("train_options"),
@@ -44,8 +47,9 @@ rule evaluate_codec:
     input:
         code=encoder_code("evaluate_codec.py"),
         manifests=manifests(),
+        shards=shard_summaries(),
         weights=encoder_weights,
-        pitch=pitch_labels(),
+        pitch=pitch_labels,
     output:
         "results/codecs/{encoder}/quality.json",
     log:
@@ -57,8 +61,8 @@ rule evaluate_codec:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=memory(hearing_test_split),
+        runtime=minutes(hearing_test_split),
     params:
         module=encoder_option("module"),
         options=encoder_option("encode_options"),

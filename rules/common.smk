@@ -1,21 +1,24 @@
 """
-What all files of rules share: the checked config, wildcard constraints, code as input, lists of paths.
+What all files of rules share: the checked config, wildcard constraints, code as input, lists of paths, sizes of jobs.
 
-The only file with `def`. Nothing heavy is imported: every remote job parses this.
+The only file with `def`. Every job on a cluster parses this, so nothing heavy is imported, and long lists are made by
+input functions: by the one job that reads them.
 """
 
 import sys
+from functools import cache
 from itertools import product
 from pathlib import Path
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from sonolens import experiment, plugins, staleness
+from sonolens import experiment, plugins, sizing, staleness
 from sonolens.datasets import listing
+from sonolens.jobs import finishing
 
 try:
-    experiment.refuse_unwritable(["results", "resources", "logs", "benchmarks"])
+    experiment.refuse_unwritable(["results", "resources", "logs", "benchmarks", "checkpoints"])
     EXPERIMENT = experiment.resolve(config, Path(workflow.basedir) / "rules" / "config.schema.yaml")
 except experiment.ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -26,6 +29,8 @@ ENCODERS = experiment.names(EXPERIMENT, "encoders")
 ATTRIBUTES = experiment.names(EXPERIMENT, "attributes")
 LAMS = EXPERIMENT["sae"]["lams"]
 TRAINED_ENCODERS = [entry["name"] for entry in EXPERIMENT["encoders"] if entry["card"]["trained"]]
+GPU_ATTRIBUTES = [entry["name"] for entry in EXPERIMENT["attributes"] if entry["card"]["gpu"]]
+CPU_ATTRIBUTES = [name for name in ATTRIBUTES if name not in GPU_ATTRIBUTES]
 OBJECTIVE = EXPERIMENT["objective"]
 CELL = "results/saes/{encoder}/dim~{dim}/lam~{lam}"
 
@@ -46,7 +51,8 @@ wildcard_constraints:
     l1_on="normalised|hidden",
 
 
-def code(script, *modules):
+@cache
+def _reached(script, *modules):
     """A script, the named plugin modules ("encoders/minivae"), and all of ours that they import, as input paths."""
     start = [
         SCRIPTS / script,
@@ -60,27 +66,36 @@ def code(script, *modules):
     return [str(path) for path in files]
 
 
-def _plugin_code(key, folder, wildcard, script, *modules):
+def code(script):
+    """Input function: code of a script. A function, so that a cluster's job looks into its own script only."""
+
     def files(wildcards):
-        entry = experiment.entry(EXPERIMENT, key, wildcards[wildcard])
-        return code(script, f"{folder}/{entry['module']}", *modules)
+        return _reached(script)
 
     return files
 
 
-def dataset_code(script, *modules):
+def _plugin_code(key, folder, wildcard, script):
+    def files(wildcards):
+        entry = experiment.entry(EXPERIMENT, key, wildcards[wildcard])
+        return _reached(script, f"{folder}/{entry['module']}")
+
+    return files
+
+
+def dataset_code(script):
     """Input function: code of a script that loads the dataset of wildcard `dataset`."""
-    return _plugin_code("datasets", "datasets", "dataset", script, *modules)
+    return _plugin_code("datasets", "datasets", "dataset", script)
 
 
-def encoder_code(script, *modules):
+def encoder_code(script):
     """Input function: code of a script that loads the encoder of wildcard `encoder`."""
-    return _plugin_code("encoders", "encoders", "encoder", script, *modules)
+    return _plugin_code("encoders", "encoders", "encoder", script)
 
 
-def attribute_code(script, *modules):
+def attribute_code(script):
     """Input function: code of a script that loads the attribute of wildcard `attribute`."""
-    return _plugin_code("attributes", "labels", "attribute", script, *modules)
+    return _plugin_code("attributes", "labels", "attribute", script)
 
 
 def _plugin_option(key, wildcard, split_off, what):
@@ -133,6 +148,7 @@ def attribute_option(what):
     )
 
 
+@cache
 def dataset_files(pattern):
     """`pattern` for every dataset, and for every shard of it if the pattern has one."""
     return [
@@ -150,6 +166,11 @@ def dataset_files(pattern):
 def manifests():
     """The manifests of all datasets."""
     return dataset_files("results/datasets/{dataset}/manifest.parquet")
+
+
+def shard_summaries():
+    """How much audio the shards and splits of all datasets hold."""
+    return dataset_files("results/datasets/{dataset}/shards.json")
 
 
 def fine_labels(attribute):
@@ -195,32 +216,30 @@ def trained_encoder_files(pattern):
     return expand(pattern, encoder=TRAINED_ENCODERS, attribute=ATTRIBUTES, allow_missing=True)
 
 
+def _cells_of(encoder, pattern):
+    return expand(
+        pattern,
+        encoder=encoder,
+        dim=experiment.dims(EXPERIMENT, encoder),
+        lam=LAMS,
+        attribute=ATTRIBUTES,
+    )
+
+
 def cell_files(pattern):
-    """`pattern` for every cell of the grid, and for every attribute if the pattern has one."""
-    return [
-        path
-        for encoder in ENCODERS
-        for path in expand(
-            pattern,
-            encoder=encoder,
-            dim=experiment.dims(EXPERIMENT, encoder),
-            lam=LAMS,
-            attribute=ATTRIBUTES,
-        )
-    ]
+    """Input function: `pattern` for every cell of the grid, and for every attribute if the pattern has one."""
+
+    def files(wildcards):
+        return [path for encoder in ENCODERS for path in _cells_of(encoder, pattern)]
+
+    return files
 
 
 def encoder_cell_files(pattern):
-    """Input function: `pattern` for every cell of wildcard `encoder`."""
+    """Input function: the same for the cells of wildcard `encoder`."""
 
     def files(wildcards):
-        return expand(
-            pattern,
-            encoder=wildcards.encoder,
-            dim=experiment.dims(EXPERIMENT, wildcards.encoder),
-            lam=LAMS,
-            attribute=ATTRIBUTES,
-        )
+        return _cells_of(wildcards.encoder, pattern)
 
     return files
 
@@ -292,8 +311,8 @@ PROBE_FITTING = {
 PITCH_ATTRIBUTES = [entry for entry in EXPERIMENT["attributes"] if entry["module"] == "pitch"]
 
 
-def pitch_labels():
-    """Fine labels of the first pitch attribute, which is what is checked against the truth; none without one."""
+def pitch_labels(wildcards):
+    """Input function: fine labels of the first pitch attribute, which is what is checked against the truth; none without one."""
     return fine_labels(PITCH_ATTRIBUTES[0]["name"]) if PITCH_ATTRIBUTES else []
 
 
@@ -315,3 +334,140 @@ def _tracker_options():
 
 
 TRACKER_OPTIONS = _tracker_options()
+
+
+def memory(need):
+    """Resource function: megabytes of a job that grow with `attempt`; `need` is their number at the first attempt, or a
+    function of wildcards and input that gives a sizing.Need.
+    """
+
+    def mem_mb(wildcards, input, attempt):
+        megabytes = need(wildcards, input).megabytes if callable(need) else need
+        return sizing.memory_mb(megabytes, attempt)
+
+    return mem_mb
+
+
+def minutes(need):
+    """Resource function: minutes of a job that grow with `attempt`; `need` as for memory()."""
+
+    def runtime(wildcards, input, attempt):
+        seconds = need(wildcards, input).seconds if callable(need) else 60 * need
+        return sizing.runtime_minutes(seconds, attempt, EXPERIMENT["jobs"]["longest_minutes"])
+
+    return runtime
+
+
+def _encoder_card(wildcards):
+    return experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["card"]
+
+
+def _latent_frames(wildcards, input):
+    d_latent = _encoder_card(wildcards)["d_latent"]
+    return sizing.n_latent_frames(input.latents, d_latent, EXPERIMENT["latents"]["dtype"]), d_latent
+
+
+def codec_training(wildcards, input):
+    """What a job of train_codec needs."""
+    rate_hz = _encoder_card(wildcards)["sample_rate_hz"]
+    train = sizing.audio_of(input.shards, "splits", "train")
+    return sizing.codec_training(train, rate_hz, EXPERIMENT["device"])
+
+
+def extraction(wildcards, input):
+    """What a job of extract_latents needs."""
+    card = _encoder_card(wildcards)
+    rate_hz = card["sample_rate_hz"]
+    shard = sizing.audio_of([input.shards], "shards", wildcards.shard)
+    return sizing.extraction(
+        shard, rate_hz / card["hop_samples"], card["d_latent"], rate_hz, EXPERIMENT["device"]
+    )
+
+
+def scaling(wildcards, input):
+    """What a job of measure_scaling needs."""
+    return sizing.scaling(*_latent_frames(wildcards, input))
+
+
+def labelling(wildcards, input):
+    """What a job of label_frames or label_frames_on_gpu needs."""
+    shard = sizing.audio_of([input.shards], "shards", wildcards.shard)
+    return sizing.labelling(shard, wildcards.attribute in GPU_ATTRIBUTES, EXPERIMENT["device"])
+
+
+def joining(wildcards, input):
+    """What a job of fit_bins or align_labels needs."""
+    return sizing.joining(input.labels, with_truth=False)
+
+
+def checking(wildcards, input):
+    """What a job of check_labels needs."""
+    return sizing.joining(input.labels, with_truth=True)
+
+
+def training(wildcards, input):
+    """What a job of train_sae or train_objective_sae needs."""
+    return sizing.training(
+        *_latent_frames(wildcards, input),
+        int(wildcards.dim),
+        steps=EXPERIMENT["sae"]["steps"],
+        batch_frames=EXPERIMENT["sae"]["batch_frames"],
+        history_rows=EXPERIMENT["sae"]["history_rows"],
+        validation_share=EXPERIMENT["splits"]["validation"],
+        device=EXPERIMENT["device"],
+    )
+
+
+def probing(wildcards, input):
+    """What a job of fit_probe, fit_raw_probe or fit_objective_probe needs."""
+    return sizing.probing(
+        *_latent_frames(wildcards, input),
+        cell_identity(wildcards)["dim"],
+        max_epochs=EXPERIMENT["probes"]["max_epochs"],
+        batch_frames=EXPERIMENT["probes"]["batch_frames"],
+        device=EXPERIMENT["device"],
+    )
+
+
+def hearing(wildcards, audio, seconds, n_features):
+    """What a job needs that decodes `seconds` of sound from recordings `audio`, through a cell of n_features if any."""
+    card = _encoder_card(wildcards)
+    return sizing.hearing(
+        audio,
+        seconds,
+        card["sample_rate_hz"],
+        EXPERIMENT["device"],
+        n_features=n_features,
+        d_latent=card["d_latent"],
+    )
+
+
+def hearing_test_split(wildcards, input):
+    """What a job of evaluate_codec needs."""
+    test = sizing.audio_of(input.shards, "splits", "test")
+    return hearing(wildcards, test, 3600 * test.hours, 0)
+
+
+def hearing_excerpts(wildcards, input):
+    """What a job of decode_excerpts needs."""
+    test = sizing.audio_of(input.shards, "splits", "test")
+    seconds = EXPERIMENT["sae"]["audio_clips"] * EXPERIMENT["sae"]["audio_seconds"]
+    return hearing(wildcards, test, 2 * seconds, 0)
+
+
+def hearing_cell(wildcards, input):
+    """What a job of evaluate_sae_audio needs."""
+    seconds = EXPERIMENT["sae"]["audio_clips"] * EXPERIMENT["sae"]["audio_seconds"]
+    heard = sizing.Audio(seconds / 3600, EXPERIMENT["sae"]["audio_seconds"], 0)
+    return hearing(wildcards, heard, seconds, int(wildcards.dim))
+
+
+def hearing_clips(wildcards, input):
+    """What a job of trace_clips needs."""
+    test = sizing.audio_of(input.shards, "splits", "test")
+    seconds = EXPERIMENT["report"]["clips"] * EXPERIMENT["report"]["clip_seconds"]
+    return hearing(wildcards, test, seconds, max(experiment.dims(EXPERIMENT, wildcards.encoder)))
+
+
+# The page shows the experiment; how its jobs run is no part of it.
+SHOWN_EXPERIMENT = {key: value for key, value in EXPERIMENT.items() if key != "jobs"}

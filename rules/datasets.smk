@@ -5,6 +5,7 @@ Needs   nothing, or a folder of the user's own (module: folder)
 Makes   resources/datasets/{dataset}/files.parquet       what is there; a rendered corpus lies beside it
         results/datasets/{dataset}/manifest.parquet      the recordings used: split, shard, length, truth
         results/datasets/{dataset}/rejected.parquet      the files left out, each with the reason
+        results/datasets/{dataset}/shards.json           hours and longest recording of each shard and split
 """
 
 
@@ -22,8 +23,8 @@ rule fetch_dataset:
         "../envs/sonolens.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory(4000),
+        runtime=minutes(120),
     params:
         module=dataset_option("module"),
         options=dataset_option("options"),
@@ -41,6 +42,7 @@ rule index_dataset:
     output:
         manifest="results/datasets/{dataset}/manifest.parquet",
         rejected="results/datasets/{dataset}/rejected.parquet",
+        shards="results/datasets/{dataset}/shards.json",
     log:
         "logs/index_dataset/{dataset}.log",
     benchmark:
@@ -49,8 +51,8 @@ rule index_dataset:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory(2000),
+        runtime=minutes(120),
     params:
         module=dataset_option("module"),
         options=dataset_option("options"),

@@ -27,8 +27,8 @@ rule figure_reconstruction:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_reconstruction.py"
 
@@ -54,8 +54,8 @@ rule figure_dimension:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_dimension.py"
 
@@ -82,8 +82,8 @@ rule figure_training:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_training.py"
 
@@ -110,8 +110,8 @@ rule figure_activations:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_activations.py"
 
@@ -138,8 +138,8 @@ rule figure_objective:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_objective.py"
 
@@ -166,8 +166,8 @@ rule figure_accuracy:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_accuracy.py"
 
@@ -194,8 +194,8 @@ rule figure_accuracy_by_kind:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_accuracy_by_kind.py"
 
@@ -225,8 +225,8 @@ rule figure_confusion:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_confusion.py"
 
@@ -256,8 +256,8 @@ rule figure_contributions:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_contributions.py"
 
@@ -285,8 +285,8 @@ rule figure_clip:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_clip.py"
 
@@ -313,8 +313,8 @@ rule figure_audio_quality:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_audio_quality.py"
 
@@ -340,7 +340,7 @@ rule figure_labels:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/figure_labels.py"

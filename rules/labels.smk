@@ -1,7 +1,7 @@
 """
 Labels: each attribute measured once on a 10 ms grid, its classes, and both aligned to the frames of each encoder.
 
-Needs   results/datasets/{dataset}/manifest.parquet, results/latents/{encoder}/…/frames.parquet
+Needs   results/datasets/{dataset}/manifest.parquet, shards.json, results/latents/{encoder}/…/frames.parquet
 Makes   results/labels/{attribute}/frames/{dataset}/shard~{shard}.parquet   fine labels; know nothing of encoders
         results/labels/{attribute}/bins.json                                classes, from the train split
         results/labels/{attribute}/aligned/{encoder}.parquet                value and class of each latent frame
@@ -10,29 +10,48 @@ Makes   results/labels/{attribute}/frames/{dataset}/shard~{shard}.parquet   fine
 
 
 rule label_frames:
-    """Measure one attribute on the clips of one shard of a dataset."""
+    """Measure one attribute, by arithmetic, on the clips of one shard of a dataset."""
     input:
         code=attribute_code("label_frames.py"),
         manifest="results/datasets/{dataset}/manifest.parquet",
+        shards="results/datasets/{dataset}/shards.json",
     output:
         "results/labels/{attribute}/frames/{dataset}/shard~{shard}.parquet",
     log:
         "logs/label_frames/{attribute}/{dataset}/shard~{shard}.log",
     benchmark:
         "benchmarks/label_frames/{attribute}/{dataset}/shard~{shard}.tsv"
+    wildcard_constraints:
+        attribute=any_of(CPU_ATTRIBUTES),
     conda:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=4000,
-        runtime=480,
+        mem_mb=memory(labelling),
+        runtime=minutes(labelling),
+        checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
+        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
     params:
         module=attribute_option("module"),
         options=attribute_option("measure_options"),
         device=EXPERIMENT["device"],
     script:
         "../workflow_scripts/label_frames.py"
+
+
+use rule label_frames as label_frames_on_gpu with:
+    log:
+        "logs/label_frames_on_gpu/{attribute}/{dataset}/shard~{shard}.log",
+    benchmark:
+        "benchmarks/label_frames_on_gpu/{attribute}/{dataset}/shard~{shard}.tsv"
+    wildcard_constraints:
+        attribute=any_of(GPU_ATTRIBUTES),
+    resources:
+        gpu=1,
+        mem_mb=memory(labelling),
+        runtime=minutes(labelling),
+        checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
+        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
 
 
 rule fit_bins:
@@ -51,8 +70,8 @@ rule fit_bins:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(joining),
+        runtime=minutes(joining),
     params:
         module=attribute_option("module"),
         options=attribute_option("options"),
@@ -77,8 +96,8 @@ rule align_labels:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory(joining),
+        runtime=minutes(joining),
     params:
         module=attribute_option("module"),
         options=attribute_option("measure_options"),
@@ -91,7 +110,7 @@ rule check_labels:
     """Score the pitch labels against the truth that some recordings come with."""
     input:
         code=code("check_labels.py"),
-        labels=pitch_labels(),
+        labels=pitch_labels,
         manifests=manifests(),
     output:
         "results/labels/check.json",
@@ -103,7 +122,7 @@ rule check_labels:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(checking),
+        runtime=minutes(checking),
     script:
         "../workflow_scripts/check_labels.py"

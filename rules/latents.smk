@@ -1,7 +1,7 @@
 """
 Latents: every recording through every encoder, in shards, and the constants that scale them.
 
-Needs   results/datasets/{dataset}/manifest.parquet
+Needs   results/datasets/{dataset}/manifest.parquet, shards.json
 Makes   results/latents/{encoder}/{dataset}/shard~{shard}/   latents.npy (n_frames, d_latent), frames.parquet
         results/latents/{encoder}/scaling.json               mean and scale of the train split
 """
@@ -12,6 +12,7 @@ rule extract_latents:
     input:
         code=encoder_code("extract_latents.py"),
         manifest="results/datasets/{dataset}/manifest.parquet",
+        shards="results/datasets/{dataset}/shards.json",
         weights=encoder_weights,
     output:
         latents="results/latents/{encoder}/{dataset}/shard~{shard}/latents.npy",
@@ -25,8 +26,10 @@ rule extract_latents:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=memory(extraction),
+        runtime=minutes(extraction),
+        checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
+        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
     params:
         module=encoder_option("module"),
         options=encoder_option("encode_options"),
@@ -53,7 +56,7 @@ rule measure_scaling:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory(scaling),
+        runtime=minutes(scaling),
     script:
         "../workflow_scripts/measure_scaling.py"

@@ -37,8 +37,8 @@ rule fit_probe:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=memory(probing),
+        runtime=minutes(probing),
     params:
         identity=cell_identity,
         fitting=PROBE_FITTING,
@@ -104,8 +104,8 @@ rule select_cell:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=memory(500),
+        runtime=minutes(10),
     script:
         "../workflow_scripts/select_cell.py"
 
@@ -116,6 +116,7 @@ rule trace_clips:
         code=encoder_code("trace_clips.py"),
         selected="results/selected/{encoder}.json",
         manifests=manifests(),
+        shards=shard_summaries(),
         weights=encoder_weights,
         labels=aligned_labels_of_encoder,
         bins=expand("results/labels/{attribute}/bins.json", attribute=ATTRIBUTES),
@@ -138,8 +139,8 @@ rule trace_clips:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=memory(hearing_clips),
+        runtime=minutes(hearing_clips),
     params:
         module=encoder_option("module"),
         options=encoder_option("encode_options"),

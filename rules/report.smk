@@ -1,8 +1,9 @@
 """
-The report: metrics of all cells gathered into a few tables, the CSVs with the verdict on each claim, and the page.
+The report: metrics of all cells gathered into a few tables, the CSVs with the verdict on each claim, the audit, and the
+page.
 
 Needs   results/saes/, results/probes/, results/objective/, results/codecs/, results/datasets/, results/labels/,
-        results/clips/
+        results/clips/, and for the audit everything
 Makes   results/tables/*.parquet      what the figures read
         results/report/tables/*.csv   what a user reads
         results/report/index.html     the page, with figures/ (figures.smk) and audio/ beside it
@@ -10,6 +11,9 @@ Makes   results/tables/*.parquet      what the figures read
 
 FIGURES = sorted(
     path.stem for path in (Path(workflow.basedir) / "rules" / "captions").glob("*.rst")
+)
+REPORT_FIGURES = expand(
+    "results/report/figures/{figure}.{form}", figure=FIGURES, form=["png", "svg"]
 )
 STAGES = ["original", "codec", "sae"]
 CLIPS = range(EXPERIMENT["report"]["clips"])
@@ -36,8 +40,8 @@ rule aggregate_cells:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=memory(1000),
+        runtime=minutes(20),
     script:
         "../workflow_scripts/aggregate_cells.py"
 
@@ -65,8 +69,8 @@ rule aggregate_histories:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=memory(1000),
+        runtime=minutes(20),
     script:
         "../workflow_scripts/aggregate_histories.py"
 
@@ -100,12 +104,51 @@ rule aggregate_tables:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=memory(1000),
+        runtime=minutes(20),
     params:
         modules={entry["name"]: entry["module"] for entry in EXPERIMENT["encoders"]},
     script:
         "../workflow_scripts/aggregate_tables.py"
+
+
+rule audit_results:
+    """Whether the present config and code made every result, and what it has cost; the last job before the page.
+
+    It also reads the record of every job, results/provenance/<job>.json. They are no inputs here since they are nobody's
+    outputs: a job writes its own when its outputs are there, also after Snakemake's main process was killed.
+    """
+    input:
+        code=code("audit_results.py"),
+        tables=rules.aggregate_tables.output,
+        figures=REPORT_FIGURES,
+        clips=encoder_files("results/clips/{encoder}/clips.json"),
+        audio=expand(
+            "results/clips/{encoder}/clip~{clip}/{stage}.wav",
+            encoder=ENCODERS,
+            clip=CLIPS,
+            stage=STAGES,
+        ),
+    output:
+        audit="results/report/tables/audit.csv",
+        costs="results/report/tables/costs.csv",
+        versions="results/report/tables/versions.csv",
+        foreign="results/report/tables/foreign.csv",
+    log:
+        "logs/audit_results.log",
+    benchmark:
+        "benchmarks/audit_results.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(60),
+    params:
+        # the graph of jobs is built from it again; how jobs run is no part of a result
+        config={key: value for key, value in config.items() if key != "jobs"},
+    script:
+        "../workflow_scripts/audit_results.py"
 
 
 rule write_report:
@@ -114,10 +157,9 @@ rule write_report:
         code=code("write_report.py"),
         template=multiext("workflow_scripts/sonolens/report/page", ".html.j2", ".css", ".js"),
         tables=rules.aggregate_tables.output,
+        audit=rules.audit_results.output,
         captions=expand("rules/captions/{figure}.rst", figure=FIGURES),
-        figures=expand(
-            "results/report/figures/{figure}.{form}", figure=FIGURES, form=["png", "svg"]
-        ),
+        figures=REPORT_FIGURES,
         clips=encoder_files("results/clips/{encoder}/clips.json"),
         audio=expand(
             "results/clips/{encoder}/clip~{clip}/{stage}.wav",
@@ -141,9 +183,9 @@ rule write_report:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
-        experiment=EXPERIMENT,
+        experiment=SHOWN_EXPERIMENT,
     script:
         "../workflow_scripts/write_report.py"

@@ -31,8 +31,10 @@ rule train_sae:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=memory(training),
+        runtime=minutes(training),
+        checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
+        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
     params:
         l1_on=EXPERIMENT["sae"]["l1_on"],
         steps=EXPERIMENT["sae"]["steps"],
@@ -74,6 +76,7 @@ rule decode_excerpts:
     input:
         code=encoder_code("decode_excerpts.py"),
         manifests=manifests(),
+        shards=shard_summaries(),
         weights=encoder_weights,
     output:
         "results/excerpts/{encoder}.npz",
@@ -86,8 +89,8 @@ rule decode_excerpts:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=memory(hearing_excerpts),
+        runtime=minutes(hearing_excerpts),
     params:
         module=encoder_option("module"),
         options=encoder_option("encode_options"),
@@ -118,8 +121,8 @@ rule evaluate_sae_audio:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=memory(hearing_cell),
+        runtime=minutes(hearing_cell),
     params:
         module=encoder_option("module"),
         options=encoder_option("encode_options"),

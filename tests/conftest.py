@@ -1,17 +1,50 @@
 """What all tests share: fixed seeds, few threads, small tables."""
 
+import itertools
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from sonolens import tables
+from sonolens.jobs.interruption import Interruption
+from sonolens.jobs.lease import Lease
+from sonolens.jobs.resumption import Resumption
 
 
 @pytest.fixture(autouse=True)
 def _seeded_single_thread():
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def resumption(tmp_path):
+    """A function that makes what a job hands to a long computation: in a new folder, or in one of an earlier attempt.
+
+    Signals are handled as in a job, as long as the test lasts; the lease is not acquired.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    told, numbers = [], itertools.count()
+
+    def make(folder=None, interval_s: float = float("inf"), deadline: float | None = None) -> Resumption:
+        folder = folder or tmp_path / f"saved~{next(numbers)}"
+        made = Resumption(
+            folder=folder,
+            interval_s=interval_s,
+            say=lambda event, detail: told.append((event, detail)),
+            interruption=Interruption(),
+            lease=Lease(folder, "key", {}),
+            deadline=deadline,
+        )
+        made.told = told
+        return made
+
+    yield make
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from figure_drawing import aggregate, draw_all
+from sonolens.report.audit_tables import audit_tables
+from sonolens.report.csv_tables import write_csv
 from sonolens.report.page import write_page
 from sonolens.report.write_tables import write_tables
 from synthetic_results import SyntheticResults, write
@@ -27,6 +29,16 @@ def build_tables(results: SyntheticResults) -> dict[str, str]:
     return csv_paths
 
 
+def build_audit(results: SyntheticResults) -> dict[str, str]:
+    """Write the CSVs of the audit; returns their paths by name."""
+    found, memory_mb, installed = results.audit()
+    frames = audit_tables(found, memory_mb, installed)
+    paths = {name: results.path(f"results/report/tables/{name}.csv") for name in frames}
+    for name, frame in frames.items():
+        write_csv(frame, paths[name])
+    return paths
+
+
 def demo_page(tmp_path_factory) -> Path:
     """index.html of a report of the demo's size, built once for all tests."""
     root = tmp_path_factory.getbasetemp() / "demo_report"
@@ -49,6 +61,7 @@ def build_page(results: SyntheticResults) -> Path:
     inputs = {
         "template": [library / f"page{suffix}" for suffix in (".html.j2", ".css", ".js")],
         "tables": list(csv_paths.values()),
+        "audit": list(build_audit(results).values()),
         "captions": sorted((PROJECT / "rules/captions").glob("*.rst")),
         "clips": results.encoder_files("results/clips/{encoder}/clips.json"),
         "audio": [results.path(f"results/clips/{path}") for path in audio],

@@ -14,6 +14,8 @@ import soundfile
 
 from sonolens import tables
 from sonolens.files import write_json
+from sonolens.overview.audit import Audit, Judgement, Reason, StrayFile, Verdict, versions_used
+from sonolens.overview.planned import PlannedJob
 
 D_LATENT = 64
 KINDS = ["drums", "mix", "solo"]
@@ -35,6 +37,8 @@ class SyntheticResults:
     attributes: list[str] = field(default_factory=lambda: ["pitch", "amplitude", "timbre"])
     objective_encoders: list[str] = field(default_factory=lambda: ["minivae"])
     n_clips: int = 3
+    n_stale: int = 0
+    old_versions: dict[str, str] = field(default_factory=dict)
 
     def path(self, text: str) -> str:
         return str(self.root / text)
@@ -77,6 +81,34 @@ class SyntheticResults:
             for l1_on, e, dim, lam in self.objective_cells()
         ]
 
+    def audit(self) -> tuple[Audit, dict[str, float], dict[str, str]]:
+        """What an audit found, peak memory of each job, and the versions that are installed.
+
+        The first `n_stale` cells were trained with other parameters, and a figure then has no record; the last cell was
+        trained with `old_versions`.
+        """
+        installed = {"python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.6"}
+        judgements = []
+        for number, (encoder, dim, lam) in enumerate(self.cells()):
+            cell = f"{encoder}/dim~{dim}/lam~{lam}"
+            record = {
+                "finished": "2026-11-22T15:00:00+00:00", "host": f"gpu0{number % 3}", "device": "cuda: NVIDIA H100",
+                "wall_seconds": 40.0 * dim, "gpus": 1, "n_interruptions": number % 4 // 3, "commit": "de639ee",
+                "versions": installed | (self.old_versions if number == len(self.cells()) - 1 else {}),
+            }  # fmt: skip
+            why = [Reason(Verdict.STALE, "params steps 1000 → 1500")] if number < self.n_stale else []
+            judgements.append(Judgement(_planned("train_sae", cell), record, why))
+            for attribute in self.attributes:
+                follows = [Reason(Verdict.STALE, "made from 1 stale train_sae", is_own=False)] if why else []
+                job = _planned("fit_probe", f"{cell}/{attribute}")
+                judgements.append(Judgement(job, record | {"wall_seconds": 300.0, "gpus": 0}, follows))
+        if self.n_stale:
+            why = [Reason(Verdict.UNRECORDED, "no record says how it was made")]
+            judgements.append(Judgement(_planned("figure_clip", ""), None, why))
+        memory_mb = {judgement.job.name: 812.5 for judgement in judgements}
+        strays = [StrayFile("results/saes/minivae/dim~64/lam~9/model.safetensors", 123456, 1.7e9, "of no job")]
+        return Audit(judgements, strays[: self.n_stale], versions_used(judgements)), memory_mb, installed
+
     def experiment(self) -> dict:
         """The experiment as rules hand it to the page, cards included."""
         card = {"title": "A card", "licence": "MIT", "citation": "Somebody 2024", "links": [], "d_latent": D_LATENT}
@@ -87,6 +119,11 @@ class SyntheticResults:
             "attributes": [{"name": a, "module": a, "options": {}, "card": card} for a in self.attributes],
             "sae": {"expansions": self.expansions, "lams": self.lams, "l1_on": "normalised", "steps": 1500},
         }
+
+
+def _planned(rule: str, cell: str) -> PlannedJob:
+    """A job of which only the name counts."""
+    return PlannedJob(f"{rule}/{cell}".rstrip("/"), rule, {}, [], [], [])
 
 
 def write(results: SyntheticResults) -> SyntheticResults:

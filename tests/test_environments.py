@@ -48,5 +48,5 @@ def test_every_import_of_ours_is_declared():
                 used |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 used.add(node.module.split(".")[0])
-    ours = {"sonolens", "torchaudio"}  # torchaudio: sonolens.torchaudio_absent
+    ours = {"sonolens", "job_graph", "torchaudio"}  # torchaudio: sonolens.torchaudio_absent
     assert used - set(sys.stdlib_module_names) - ours <= known

@@ -309,20 +309,20 @@ def manifest(tmp_path) -> str:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_shard_is_labelled_in_the_order_of_the_manifest(module, manifest, tmp_path):
+def test_a_shard_is_labelled_in_the_order_of_the_manifest(module, manifest, tmp_path, resumption):
     path = tmp_path / "labels.parquet"
-    labelling.label_shard(manifest, 0, MODULES[module], options(module), "cpu", str(path))
+    labelling.label_shard(manifest, 0, MODULES[module], options(module), "cpu", str(path), resumption())
     table = tables.read(path, tables.FINE_LABELS)
     assert table["clip_id"].tolist() == ["toy/a"] * 100 + ["toy/b"] * 100
     assert table["frame_index"].tolist() == [*range(100)] * 2
-    labelling.label_shard(manifest, 1, MODULES[module], options(module), "cpu", str(path))
+    labelling.label_shard(manifest, 1, MODULES[module], options(module), "cpu", str(path), resumption())
     assert len(tables.read(path, tables.FINE_LABELS)) == 0
 
 
-def test_bins_are_fitted_to_the_train_split_alone(manifest, tmp_path):
+def test_bins_are_fitted_to_the_train_split_alone(manifest, tmp_path, resumption):
     paths = [str(tmp_path / f"{shard}.parquet") for shard in (0, 1)]
     for shard, path in enumerate(paths):
-        labelling.label_shard(manifest, shard, amplitude, options("amplitude"), "cpu", path)
+        labelling.label_shard(manifest, shard, amplitude, options("amplitude"), "cpu", path, resumption())
     settings = options("amplitude", low_percentile=0, high_percentile=100)
     bin_fitting.fit_bins(paths, [manifest], "loudness", amplitude, settings, str(tmp_path / "bins.json"))
     table = tables.read(paths[0], tables.FINE_LABELS)
@@ -331,10 +331,11 @@ def test_bins_are_fitted_to_the_train_split_alone(manifest, tmp_path):
     assert edges[[0, -1]] == pytest.approx([of_train.min(), of_train.max()])
 
 
-def test_an_unreadable_clip_is_named(manifest, tmp_path):
+def test_an_unreadable_clip_is_named(manifest, tmp_path, resumption):
     (tmp_path / "b.wav").write_bytes(b"not audio")
+    output = str(tmp_path / "out.parquet")
     with pytest.raises(ValueError, match="toy/b"):
-        labelling.label_shard(manifest, 0, amplitude, options("amplitude"), "cpu", str(tmp_path / "out.parquet"))
+        labelling.label_shard(manifest, 0, amplitude, options("amplitude"), "cpu", output, resumption())
     assert not (tmp_path / "out.parquet").exists()
 
 

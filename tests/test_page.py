@@ -20,6 +20,7 @@ AUDIO = """Promise.all([...document.querySelectorAll("audio")].map(a => new Prom
   if (a.readyState >= 1 || a.error) return answer();
   a.addEventListener("loadedmetadata", answer); a.addEventListener("error", answer); setTimeout(answer, 8000);
 })))"""
+ORIGIN = """document.querySelector("header .origin .badge").textContent"""
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SORTING = """(() => {
   const head = [...document.querySelectorAll("#grid th")].find(h => h.textContent == "dim"); head.click(); head.click();
@@ -52,7 +53,7 @@ def check_page(path: str | Path) -> dict:
         browser.open(path)
         images, audio = browser.evaluate(IMAGES), browser.evaluate(AUDIO)
         overflow = {width: browser.resize(width, 900) or browser.evaluate(OVERFLOW) for width in (1280, 768, 390)}
-        dims = browser.evaluate(SORTING)
+        dims, origin = browser.evaluate(SORTING), browser.evaluate(ORIGIN)
         requests, complaints = browser.requests(), browser.complaints()
     shown = {name.removesuffix(".png") for name, width in images if width > 0}
     assert shown >= set(FIGURES), f"figures not shown: {sorted(set(FIGURES) - shown)}"
@@ -64,6 +65,7 @@ def check_page(path: str | Path) -> dict:
     assert not foreign, f"asked the network for {foreign}"
     assert not complaints, f"console: {complaints}"
     assert all(pixels <= 0 for pixels in overflow.values()), f"wider than the window (px by width): {overflow}"
+    assert re.match(r"\d+ (of \d+ )?results", origin.strip()), f"the head says nothing of the results' origin: {origin}"
     assert dims == sorted(dims, reverse=True), "a table does not sort by its column"
     return {"figures": len(images), "clips": len(audio), "links": n_links, "requests": len(requests)}
 

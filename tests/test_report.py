@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from page_building import PROJECT, build_tables
+from page_building import PROJECT, build_audit, build_tables
 from sonolens.report import claims, findings, paper
 from sonolens.report.captions import inline_html, read_caption
 from sonolens.report.csv_tables import text
 from sonolens.report.matched_sparsity import explained_variance_at, overlap
 from sonolens.report.page import SECTIONS, TITLES, config_yaml, short_number
+from sonolens.report.provenance import origin
 from synthetic_results import SyntheticResults, write
 
 FIXED_COLUMNS = [
@@ -204,3 +205,57 @@ def test_config_on_the_page_has_no_cards(tmp_path):
     shown = config_yaml(SyntheticResults(tmp_path).experiment())
     assert "minivae" in shown
     assert "Somebody" not in shown
+
+
+def origin_of(folder: Path, **choices):
+    """What the page says of the origin of synthetic results."""
+    paths = build_audit(SyntheticResults(folder, **choices))
+    return origin(*(pd.read_csv(paths[name], dtype=str, keep_default_na=False) for name in ("audit", "versions")))
+
+
+def test_the_origin_of_what_is_current_in_every_way(tmp_path):
+    found = origin_of(tmp_path)
+    assert found.state == "held"
+    assert found.sentence == "72 results, all made by the present code, config and versions."
+    assert found.faults == []
+    assert found.versions == ["python 3.11.7", "torch 2.13.0", "numpy 2.4.6"]
+
+
+def test_the_origin_of_what_is_not_current_is_told_with_why(tmp_path):
+    found = origin_of(tmp_path, n_stale=2)
+    assert found.state == "did not hold"
+    assert found.sentence == "64 of 73 results are made by the present code and config; 1 unrecorded, 8 stale."
+    told = [(fault["verdict"], fault["rule"], fault["n_jobs"], fault["why"]) for fault in found.faults]
+    assert ("stale", "train_sae", 2, "params steps 1000 → 1500") in told
+    assert ("stale", "fit_probe", 6, "made from 1 stale train_sae") in told
+    assert ("unrecorded", "figure_clip", 1, "no record says how it was made") in told
+
+
+def test_mixed_versions_are_told_though_all_is_current(tmp_path):
+    found = origin_of(tmp_path, old_versions={"torch": "2.12.0"})
+    assert found.state == "held"
+    assert found.sentence.endswith("present code and config. Made with more than one version of torch.")
+    assert "torch 2.13.0 (68 results), 2.12.0 (4 results)" in found.versions
+
+
+def test_versions_that_are_no_longer_installed_are_told(tmp_path):
+    versions = pd.DataFrame({"package": ["torch"], "version": ["2.12.0"], "jobs": ["1"], "installed": ["False"]})
+    audit = pd.DataFrame({"job": ["a"], "rule": ["a"], "verdict": ["current"], "why": [""]})
+    assert origin(audit, versions).sentence.endswith("Made with another version of torch than is installed now.")
+
+
+def test_the_audit_has_a_row_per_job_and_the_costs_one_per_stage(tmp_path):
+    paths = build_audit(SyntheticResults(tmp_path, n_stale=2))
+    rows = read(paths["audit"])
+    assert len(rows) == 18 * 4 + 1
+    assert [row["host"] for row in rows[:5:4]] == ["gpu00", "gpu01"]
+    assert rows[-1]["verdict"] == "unrecorded"
+    assert {len(row["versions"]) for row in rows[:-1]} == {9}
+    assert rows[-1]["wall_seconds"] == rows[-1]["versions"] == ""
+    costs = {row["stage"]: row for row in read(paths["costs"])}
+    assert list(costs) == ["train_sae", "fit_probe", "figures", "all"]
+    dims = sum(dim for _, dim, _ in SyntheticResults(tmp_path).cells())
+    assert float(costs["train_sae"]["gpu_hours"]) == pytest.approx(40 * dims / 3600, rel=1e-5)
+    assert costs["fit_probe"]["gpu_hours"] == "0"
+    assert costs["train_sae"]["interruptions"] == "4"
+    assert [row["path"] for row in read(paths["foreign"])] == ["results/saes/minivae/dim~64/lam~9/model.safetensors"]

@@ -45,7 +45,7 @@ def test_sustained_leaves_out_attack_and_release():
 
 
 @pytest.fixture
-def corpus(tmp_path):
+def corpus(tmp_path, resumption):
     """One clip with a truth, of four notes of 0.3 s with gaps between, and one without."""
     rate_hz, melody = 16000, (60, 64, 67, 72)
     time_s = np.arange(round(1.6 * rate_hz)) / rate_hz
@@ -77,7 +77,7 @@ def corpus(tmp_path):
     options = {"model": "tiny"}
     experiment.check(options, plugins.card("labels", "pitch")["options"])
     labels = str(tmp_path / "labels.parquet")
-    labelling.label_shard(str(tmp_path / "manifest.parquet"), 0, pitch, options, "cpu", labels)
+    labelling.label_shard(str(tmp_path / "manifest.parquet"), 0, pitch, options, "cpu", labels, resumption())
 
     def checked(shift_semitones: float) -> dict:
         shifted = f0.assign(f0_hz=f0["f0_hz"] * 2 ** (shift_semitones / 12))

@@ -2,32 +2,31 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job, tables
+from sonolens import tables
+from sonolens.jobs import job
 from sonolens.report import histories, schemas
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-tables.write(
-    histories.gather_histories(snakemake.input.metrics, snakemake.input.histories),
-    snakemake.output.histories,
-    schemas.HISTORIES,
-)
-tables.write(
-    histories.gather_codec_histories(snakemake.input.codec_histories),
-    snakemake.output.codec_histories,
-    schemas.CODEC_HISTORIES,
-)
-tables.write(
-    histories.gather_objective(snakemake.input.objective_metrics, snakemake.input.objective_probes),
-    snakemake.output.objective,
-    schemas.OBJECTIVE,
-)
-tables.write(
-    histories.gather_objective_histories(snakemake.input.objective_metrics, snakemake.input.objective_histories),
-    snakemake.output.objective_histories,
-    schemas.OBJECTIVE_HISTORIES,
-)
+with job.running(snakemake):
+    tables.write(
+        histories.gather_histories(snakemake.input.metrics, snakemake.input.histories),
+        snakemake.output.histories,
+        schemas.HISTORIES,
+    )
+    tables.write(
+        histories.gather_codec_histories(snakemake.input.codec_histories),
+        snakemake.output.codec_histories,
+        schemas.CODEC_HISTORIES,
+    )
+    tables.write(
+        histories.gather_objective(snakemake.input.objective_metrics, snakemake.input.objective_probes),
+        snakemake.output.objective,
+        schemas.OBJECTIVE,
+    )
+    tables.write(
+        histories.gather_objective_histories(snakemake.input.objective_metrics, snakemake.input.objective_histories),
+        snakemake.output.objective_histories,
+        schemas.OBJECTIVE_HISTORIES,
+    )

@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
+from sonolens.jobs import job
 from sonolens.report.write_tables import write_tables
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-write_tables(dict(snakemake.input.items()), dict(snakemake.output.items()), snakemake.params.modules)
+with job.running(snakemake):
+    write_tables(dict(snakemake.input.items()), dict(snakemake.output.items()), snakemake.params.modules)

@@ -2,21 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job, plugins
+from sonolens import plugins
+from sonolens.jobs import job
 from sonolens.labels import alignment
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-alignment.align(
-    snakemake.input.labels,
-    snakemake.input.frames,
-    snakemake.input.bins,
-    alignment.FrameGeometry(**snakemake.params.geometry),
-    plugins.load("labels", snakemake.params.module),
-    snakemake.params.options,
-    snakemake.output[0],
-)
+with job.running(snakemake):
+    alignment.align(
+        snakemake.input.labels,
+        snakemake.input.frames,
+        snakemake.input.bins,
+        alignment.FrameGeometry(**snakemake.params.geometry),
+        plugins.load("labels", snakemake.params.module),
+        snakemake.params.options,
+        snakemake.output[0],
+    )

@@ -2,19 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
 from sonolens.datasets import files
+from sonolens.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(1)  # of a process: there are as many processes as the job has threads
-
-files.fetch(
-    snakemake.params.module,
-    snakemake.output.files,
-    snakemake.params.options,
-    seed=snakemake.params.seed,
-    n_workers=snakemake.threads,
-)
+with job.running(snakemake, n_threads=1):  # of a process: there are as many processes as the job has threads
+    files.fetch(
+        snakemake.params.module,
+        snakemake.output.files,
+        snakemake.params.options,
+        seed=snakemake.params.seed,
+        n_workers=snakemake.threads,
+    )

@@ -2,18 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job, tables
+from sonolens import tables
 from sonolens.figures import audio_quality, style
+from sonolens.jobs import job
 from sonolens.report import schemas
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-figure = audio_quality.draw(
-    snakemake.input.codecs,
-    tables.read(snakemake.input.cells, schemas.CELLS),
-)
-style.save(figure, snakemake.output.png, snakemake.output.svg)
+with job.running(snakemake):
+    figure = audio_quality.draw(
+        snakemake.input.codecs,
+        tables.read(snakemake.input.cells, schemas.CELLS),
+    )
+    style.save(figure, snakemake.output.png, snakemake.output.svg)

@@ -2,18 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
 from sonolens.figures import contributions, style
+from sonolens.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-figure = contributions.draw(
-    snakemake.input.selected,
-    snakemake.input.bins,
-    snakemake.input.contributions,
-)
-style.save(figure, snakemake.output.png, snakemake.output.svg)
+with job.running(snakemake):
+    figure = contributions.draw(
+        snakemake.input.selected,
+        snakemake.input.bins,
+        snakemake.input.contributions,
+    )
+    style.save(figure, snakemake.output.png, snakemake.output.svg)

@@ -2,14 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
 from sonolens.figures import labels, style
+from sonolens.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-figure = labels.draw(snakemake.input.check)
-style.save(figure, snakemake.output.png, snakemake.output.svg)
+with job.running(snakemake):
+    figure = labels.draw(snakemake.input.check)
+    style.save(figure, snakemake.output.png, snakemake.output.svg)

@@ -2,20 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job, plugins
+from sonolens import plugins
+from sonolens.jobs import job
 from sonolens.labels import bin_fitting
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-bin_fitting.fit_bins(
-    snakemake.input.labels,
-    snakemake.input.manifests,
-    snakemake.wildcards.attribute,
-    plugins.load("labels", snakemake.params.module),
-    snakemake.params.options,
-    snakemake.output[0],
-)
+with job.running(snakemake):
+    bin_fitting.fit_bins(
+        snakemake.input.labels,
+        snakemake.input.manifests,
+        snakemake.wildcards.attribute,
+        plugins.load("labels", snakemake.params.module),
+        snakemake.params.options,
+        snakemake.output[0],
+    )

@@ -2,21 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
+from sonolens.jobs import job
 from sonolens.probe_cell import fit_probe
 from sonolens.probes import Settings
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-fit_probe(
-    inputs=dict(snakemake.input.items()),
-    outputs=dict(snakemake.output.items()),
-    identity=snakemake.params.identity,
-    settings=Settings(**snakemake.params.fitting),
-    contribution_rows=snakemake.params.contribution_rows,
-    device=snakemake.params.device,
-)
+with job.running(snakemake):
+    fit_probe(
+        inputs=dict(snakemake.input.items()),
+        outputs=dict(snakemake.output.items()),
+        identity=snakemake.params.identity,
+        settings=Settings(**snakemake.params.fitting),
+        contribution_rows=snakemake.params.contribution_rows,
+        device=snakemake.params.device,
+    )

@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job, plugins
+from sonolens import plugins
+from sonolens.jobs import job
 from sonolens.labels import labelling
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-labelling.label_shard(
-    snakemake.input.manifest,
-    int(snakemake.wildcards.shard),
-    plugins.load("labels", snakemake.params.module),
-    snakemake.params.options,
-    snakemake.params.device,
-    snakemake.output[0],
-)
+with job.running(snakemake) as resumption:
+    labelling.label_shard(
+        snakemake.input.manifest,
+        int(snakemake.wildcards.shard),
+        plugins.load("labels", snakemake.params.module),
+        snakemake.params.options,
+        snakemake.params.device,
+        snakemake.output[0],
+        resumption,
+    )

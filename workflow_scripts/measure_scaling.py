@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job, latents
+from sonolens import latents
+from sonolens.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-latents.measure_scaling(snakemake.input.latents, snakemake.input.frames, snakemake.input.manifests, snakemake.output[0])
+with job.running(snakemake):
+    latents.measure_scaling(
+        snakemake.input.latents, snakemake.input.frames, snakemake.input.manifests, snakemake.output[0]
+    )

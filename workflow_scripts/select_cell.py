@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
 from sonolens.cell_selection import select
+from sonolens.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-
-select(snakemake.input.metrics, snakemake.output[0])
+with job.running(snakemake):
+    select(snakemake.input.metrics, snakemake.output[0])

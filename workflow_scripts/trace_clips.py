@@ -2,22 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
 from sonolens.clip_tracks import trace_clips
 from sonolens.encoders.loading import load_encoder
+from sonolens.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-trace_clips(
-    load_encoder(snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device),
-    inputs=dict(snakemake.input.items()),
-    outputs=dict(snakemake.output.items()),
-    attributes=snakemake.params.attributes,
-    n_clips=snakemake.params.clips,
-    seconds=snakemake.params.seconds,
-    seed=snakemake.params.seed,
-)
+with job.running(snakemake):
+    trace_clips(
+        load_encoder(
+            snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device
+        ),
+        inputs=dict(snakemake.input.items()),
+        outputs=dict(snakemake.output.items()),
+        attributes=snakemake.params.attributes,
+        n_clips=snakemake.params.clips,
+        seconds=snakemake.params.seconds,
+        seed=snakemake.params.seed,
+    )

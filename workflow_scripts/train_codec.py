@@ -2,20 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
 from sonolens.codec_fitting import fit_codec
+from sonolens.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-fit_codec(
-    snakemake.params.module,
-    snakemake.input.manifests,
-    dict(snakemake.output.items()),
-    snakemake.params.options,
-    snakemake.params.seed,
-    snakemake.params.device,
-)
+with job.running(snakemake) as resumption:
+    fit_codec(
+        snakemake.params.module,
+        snakemake.input.manifests,
+        dict(snakemake.output.items()),
+        snakemake.params.options,
+        snakemake.params.seed,
+        snakemake.params.device,
+        resumption,
+    )

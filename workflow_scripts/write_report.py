@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from sonolens import job
+from sonolens.jobs import job
 from sonolens.report.page import write_page
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-job.log_to(snakemake.log[0])
-job.use_threads(snakemake.threads)
-
-write_page(dict(snakemake.input.items()), dict(snakemake.output.items()), snakemake.params.experiment)
+with job.running(snakemake):
+    write_page(dict(snakemake.input.items()), dict(snakemake.output.items()), snakemake.params.experiment)

@@ -8,6 +8,7 @@ from sonolens import audio, plugins, tables
 from sonolens.device import torch_device
 from sonolens.encoders.spectrogram_codec import write_weights
 from sonolens.files import write_json
+from sonolens.jobs.resumption import Resumption
 
 
 def fit_codec(
@@ -17,6 +18,7 @@ def fit_codec(
     options: dict,
     seed: int,
     device: str,
+    resumption: Resumption | None = None,
 ) -> None:
     """Train encoder `module` on the train clips of all manifests.
 
@@ -33,7 +35,8 @@ def fit_codec(
         for clip in tqdm(clips.itertuples(), total=len(clips), desc="reading audio", mininterval=5)
     ]
     started_s = time.perf_counter()
-    state, history = plugins.load("encoders", module).train(recordings, options, seed, str(torch_device(device)))
+    where = str(torch_device(device))
+    state, history = plugins.load("encoders", module).train(recordings, options, seed, where, resumption)
     print(f"{options['steps']} steps in {time.perf_counter() - started_s:.0f} s")
     training = {
         "module": module,

@@ -10,52 +10,102 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sonolens.encoders.spectrogram_codec import HOP, SAMPLE_RATE_HZ, SpectrogramNet, compress, expand, magnitudes
+from sonolens.jobs import torch_state
+from sonolens.jobs.checkpoints import Checkpoints
+from sonolens.jobs.resumption import Resumption
 
 WARM_UP_STEPS = 50
 HISTORY_EVERY_STEPS = 25
 
 
+class _Training:
+    """All that changes from step to step, and can be saved: weights, optimisers, generators, history."""
+
+    def __init__(self, net: SpectrogramNet, seed: int):
+        self.net = net
+        self.optimisers = optimisers_of(net)
+        self.rng, self.generator = np.random.default_rng([seed, 0]), torch.Generator().manual_seed(seed)
+        self.done = 0
+        self.rows: list[tuple] = []
+        self.since: list[list[float]] = []
+
+    def state(self) -> bytes:
+        return torch_state.pack(
+            {
+                "net": self.net.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+                "rng": self.rng.bit_generator.state,
+                "generator": self.generator.get_state(),
+                "progress": (self.done, self.rows, self.since),
+            }
+        )
+
+    def restore(self, packed: bytes) -> None:
+        state = torch_state.unpack(packed)
+        self.net.load_state_dict(state["net"])
+        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
+        self.rng.bit_generator.state = state["rng"]
+        self.generator.set_state(state["generator"])
+        self.done, self.rows, self.since = state["progress"]
+
+
 def train_net(
-    net: SpectrogramNet, audio: list[np.ndarray], options: dict, seed: int, device: str
+    net: SpectrogramNet,
+    audio: list[np.ndarray],
+    options: dict,
+    seed: int,
+    device: str,
+    resumption: Resumption | None = None,
 ) -> tuple[dict[str, Tensor], pd.DataFrame]:
     """Train on random excerpts of audio, a list of (n_samples,) float32 at 16 kHz, full scale 1.
 
     Returns the state dict and a history (tables.CODEC_HISTORY). The same seed and number of threads give the same
-    bits. Options: steps, batch_clips, excerpt_seconds, learning_rate.
+    bits, also if a `resumption` was needed. Options: steps, batch_clips, excerpt_seconds, learning_rate.
     """
     net = net.to(device).train()
-    rng, generator = np.random.default_rng([seed, 0]), torch.Generator().manual_seed(seed)
-    optimisers = optimisers_of(net)
+    now, n_steps = _Training(net, seed), options["steps"]
+    checkpoints = Checkpoints(resumption.folder, resumption.say) if resumption else None
+    if checkpoints and (state := checkpoints.latest()):
+        now.restore(state)
+        resumption.say("resumed", f"at step {now.done} of {n_steps}")
     n_samples = round(options["excerpt_seconds"] * SAMPLE_RATE_HZ / HOP) * HOP
-    rows, since = [], []
-    for step in tqdm(range(options["steps"]), desc="train_codec", mininterval=5):
-        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
-            group["lr"] = options["learning_rate"] * schedule(step, options["steps"])
-        batch = torch.from_numpy(excerpts(audio, options["batch_clips"], n_samples, rng)).to(device)
-        target = compress(magnitudes(batch))
-        with reduced_precision(device):
-            z = net.encode(target)
-        z = z.float()
-        if step == 0:
-            net.bottleneck.start(z, generator)
-        bottlenecked = net.bottleneck(z, generator)
-        with reduced_precision(device):
-            decoded = net.decode(bottlenecked.latents)
-        reconstruction = spectral_loss(decoded.float(), target)
-        loss = reconstruction + bottlenecked.penalty
-        net.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-        net.bottleneck.learn(z, bottlenecked.codes, generator)
-        since.append([loss.item(), reconstruction.item(), bottlenecked.unweighted.item()])
-        if not math.isfinite(since[-1][0]):
-            raise ArithmeticError(f"the loss is not finite at step {step + 1}; lower the encoder's learning_rate")
-        if len(since) == HISTORY_EVERY_STEPS or step + 1 == options["steps"]:
-            rows.append((step + 1, *np.mean(since, axis=0)))
-            since = []
-    return net.state_dict(), pd.DataFrame(rows, columns=["step", "loss", "reconstruction", "bottleneck"])
+    for step in tqdm(range(now.done, n_steps), total=n_steps, initial=now.done, desc="training", mininterval=5):
+        for group in (group for optimiser in now.optimisers for group in optimiser.param_groups):
+            group["lr"] = options["learning_rate"] * schedule(step, n_steps)
+        batch = torch.from_numpy(excerpts(audio, options["batch_clips"], n_samples, now.rng)).to(device)
+        now.since.append(_step(now, compress(magnitudes(batch)), device))
+        now.done += 1
+        if not math.isfinite(now.since[-1][0]):
+            raise ArithmeticError(f"the loss is not finite at step {now.done}; lower the encoder's learning_rate")
+        if len(now.since) == HISTORY_EVERY_STEPS or now.done == n_steps:
+            now.rows.append((now.done, *np.mean(now.since, axis=0).tolist()))
+            now.since = []
+        if resumption:
+            resumption.after(now.done, n_steps, "steps", lambda: checkpoints.save(now.done, now.state()))
+    return net.state_dict(), pd.DataFrame(now.rows, columns=["step", "loss", "reconstruction", "bottleneck"])
+
+
+def _step(now: _Training, target: Tensor, device: str) -> list[float]:
+    """One step on compressed magnitudes (B, T, bins); its loss, the spectral loss and the bottleneck's."""
+    net, generator = now.net, now.generator
+    with reduced_precision(device):
+        z = net.encode(target)
+    z = z.float()
+    if now.done == 0:
+        net.bottleneck.start(z, generator)
+    bottlenecked = net.bottleneck(z, generator)
+    with reduced_precision(device):
+        decoded = net.decode(bottlenecked.latents)
+    reconstruction = spectral_loss(decoded.float(), target)
+    loss = reconstruction + bottlenecked.penalty
+    net.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    for optimiser in now.optimisers:
+        optimiser.step()
+    net.bottleneck.learn(z, bottlenecked.codes, generator)
+    return [loss.item(), reconstruction.item(), bottlenecked.unweighted.item()]
 
 
 def optimisers_of(net: SpectrogramNet) -> list[torch.optim.Optimizer]:

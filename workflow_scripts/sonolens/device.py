@@ -1,6 +1,10 @@
 """Where a job computes."""
 
+import os
+
 import torch
+
+from sonolens.jobs import life
 
 
 def torch_device(choice: str) -> torch.device:
@@ -15,5 +19,9 @@ def torch_device(choice: str) -> torch.device:
             "or set `device: auto`"
         )
     device = torch.device("cuda" if has_gpu and choice != "cpu" else "cpu")
-    print(f"device: {device}" + (" (no usable GPU on this node)" if choice == "auto" and not has_gpu else ""))
+    print(f"device: {device}")
+    life.facts["device"] = f"cuda: {torch.cuda.get_device_name()}" if device.type == "cuda" else "cpu"
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given and choice == "auto" and not has_gpu:
+        life.note("no_gpu", f"this job was given GPU {given}, but torch finds none that it can use: the CPU computes")
     return device

@@ -4,7 +4,8 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -18,8 +19,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept: soundfile, numpy and matplotlib choose a format by it.
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    temporary = path.with_name(_temporary_name(path, secrets.token_hex(4)))
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -30,6 +30,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise OSError(error.errno, f"{error.strerror or error} while writing {path}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path, unique: str) -> str:
+    # The suffix is kept: soundfile, numpy and matplotlib choose a format by it.
+    return f".{path.stem}.{unique}.tmp{path.suffix}"
+
+
+def remove_temporaries(paths: Iterable[str | Path]) -> None:
+    """Remove what writers of these paths left behind when they were killed. Nobody else may be writing them."""
+    for path in map(Path, paths):
+        for left in path.parent.glob(_temporary_name(path, "*")):
+            left.unlink(missing_ok=True)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Put `source` under the name `target` as well: a hard link where the file system has them, else a copy."""
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copy2(source, temporary)
 
 
 def _umask() -> int:

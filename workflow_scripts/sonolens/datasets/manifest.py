@@ -78,6 +78,26 @@ def shard_of(clip_id: str, n_shards: int) -> int:
     return int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:8], "big") % n_shards
 
 
+def summary(manifest: pd.DataFrame, n_shards: int) -> dict:
+    """How much audio there is in each shard and in each split: what jobs on it are sized by before they are submitted.
+
+    hours, longest_seconds, and largest_bytes, of the largest recording as 32-bit samples at its own rate.
+    """
+    return {
+        "shards": {str(shard): _amount(manifest[manifest["shard"] == shard]) for shard in range(n_shards)},
+        "splits": {split: _amount(manifest[manifest["split"] == split]) for split in ("train", "validation", "test")},
+    }
+
+
+def _amount(clips: pd.DataFrame) -> dict[str, float]:
+    n_bytes = 4 * clips["duration_s"] * clips["sample_rate_hz"] * clips["n_channels"]
+    return {
+        "hours": float(clips["duration_s"].sum() / 3600),
+        "longest_seconds": float(clips["duration_s"].max()) if len(clips) else 0.0,
+        "largest_bytes": float(n_bytes.max()) if len(clips) else 0.0,
+    }
+
+
 def write(manifest: pd.DataFrame, rejected: pd.DataFrame, manifest_path: str | Path, rejected_path: str | Path) -> None:
     """Write both tables of a dataset."""
     tables.write(rejected, rejected_path, tables.REJECTED)

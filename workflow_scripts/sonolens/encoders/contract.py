@@ -10,7 +10,7 @@ class Encoder(Protocol):
 
     A module of this folder offers one by `load(weights, options, device) -> Encoder`; its constants stand in the
     card beside it (`<module>.yaml`). One that the workflow itself trains (`trained: true`) also offers
-    `train(audio, options, seed, device)`.
+    `train(audio, options, seed, device, resumption)`.
     """
 
     name: str

@@ -20,6 +20,7 @@ from sonolens.encoders.spectrogram_codec import (
     SpectrogramNet,
     read_weights,
 )
+from sonolens.jobs.resumption import Resumption
 
 
 class GaussianBottleneck(nn.Module):
@@ -82,10 +83,12 @@ def build(options: dict) -> SpectrogramNet:
     return SpectrogramNet(GaussianBottleneck(options["kl_weight"]), options["width"], options["n_blocks"])
 
 
-def train(audio: list[np.ndarray], options: dict, seed: int, device: str) -> tuple[dict[str, Tensor], pd.DataFrame]:
+def train(
+    audio: list[np.ndarray], options: dict, seed: int, device: str, resumption: Resumption | None = None
+) -> tuple[dict[str, Tensor], pd.DataFrame]:
     """Train on audio (n_samples,) at 16 kHz; the state dict and a history (tables.CODEC_HISTORY)."""
     torch.manual_seed(seed)  # the initial weights
-    return train_net(build(options), audio, options, seed, device)
+    return train_net(build(options), audio, options, seed, device, resumption)
 
 
 def load(weights: str | Path, options: dict, device: str) -> Encoder:

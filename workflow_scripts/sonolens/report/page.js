@@ -8,7 +8,7 @@ document.querySelectorAll("table.sortable").forEach((table) => {
       const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
       const rows = [...table.tBodies[0].rows].sort((a, b) => {
         const [x, y] = [value(a), value(b)];
-        const [p, q] = [parseFloat(x), parseFloat(y)];
+        const [p, q] = [x, y].map((text) => (text.trim() === "" ? NaN : Number(text)));
         return Number.isNaN(p) || Number.isNaN(q) ? x.localeCompare(y) : p - q;
       });
       table.tBodies[0].append(...(ascending ? rows : rows.reverse()));

@@ -9,9 +9,11 @@ import pandas as pd
 import yaml
 
 from sonolens.files import read_json, replacing
-from sonolens.report import findings, provenance
+from sonolens.jobs.provenance import git_commit
+from sonolens.report import findings
 from sonolens.report.captions import read_caption
 from sonolens.report.csv_tables import CELL_FIRST
+from sonolens.report.provenance import origin
 
 
 class Section(NamedTuple):
@@ -64,7 +66,7 @@ PAPER_RANGES = ["paper", "measured"]
 def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
     """Write index.html, and copy the clips' sound beside it.
 
-    inputs: template (html.j2, css, js), tables (CSVs), captions, figures (present beside the page), clips (a
+    inputs: template (html.j2, css, js), tables and audit (CSVs), captions, figures (present beside the page), clips (a
     clips.json per encoder), audio (wavs); outputs: page, audio (one path per wav of inputs, in the same order)
     experiment: the resolved config with the plugins' cards
     """
@@ -72,7 +74,8 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
     template, css, js = (Path(path) for path in inputs["template"])
-    text = {Path(path).stem: pd.read_csv(path, dtype=str, keep_default_na=False) for path in inputs["tables"]}
+    csv_paths = [*inputs["tables"], *inputs["audit"]]
+    text = {Path(path).stem: pd.read_csv(path, dtype=str, keep_default_na=False) for path in csv_paths}
     numbers = {Path(path).stem: pd.read_csv(path) for path in inputs["tables"]}
     for name in ("cells", "probes", "objective", "codecs"):
         numbers[name] = findings.in_order(numbers[name], experiment)
@@ -81,6 +84,7 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["short"] = short_number
+    environment.tests["numeric"] = is_number
     page = environment.from_string(template.read_text()).render(
         css=css.read_text(),
         js=js.read_text(),
@@ -98,19 +102,27 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
         config=config_yaml(experiment),
         seed=experiment["seed"],
         licences=licences(experiment),
-        versions=provenance.versions(),
-        commit=provenance.git_commit(),
+        origin=origin(text["audit"], text["versions"]),
+        commit=git_commit(),
     )
     with replacing(outputs["page"]) as temporary:
         temporary.write_text(page)
 
 
+def is_number(text: str) -> bool:
+    """Whether a CSV's value is a number; a time or the name of a class that begins with a digit is not."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def short_number(text: str) -> str:
     """A number of a CSV in four significant digits with a true minus sign; other text as it is."""
-    try:
-        number = float(text)
-    except ValueError:
+    if not is_number(text):
         return text
+    number = float(text)
     return (text if number.is_integer() and abs(number) < 1e7 else f"{number:.4g}").replace("-", "−")
 
 

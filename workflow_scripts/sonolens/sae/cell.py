@@ -6,6 +6,7 @@ from dataclasses import asdict
 from sonolens import tables
 from sonolens.device import torch_device
 from sonolens.files import write_json
+from sonolens.jobs.resumption import Resumption
 from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_and_split, split_rows
 from sonolens.sae import weights
 from sonolens.sae.evaluation import activation_frequency, evaluate, explained_variance_interval
@@ -14,9 +15,14 @@ from sonolens.sae.training import Settings, Trained, train
 
 
 def train_cell(
-    inputs: Mapping[str, str | list[str]], outputs: Mapping[str, str], encoder: str, settings: Settings, device: str
+    inputs: Mapping[str, str | list[str]],
+    outputs: Mapping[str, str],
+    encoder: str,
+    settings: Settings,
+    device: str,
+    resumption: Resumption | None = None,
 ) -> None:
-    """Train one cell and measure it on the test split.
+    """Train one cell, from where an earlier attempt has left it, and measure it on the test split.
 
     inputs: latents and frames (a path per shard), manifests, scaling. outputs: model, config, metrics, history.
     """
@@ -25,7 +31,7 @@ def train_cell(
     store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
     frames = clip_and_split(inputs["frames"], inputs["manifests"])
     split = {name: ScaledFrames(store, split_rows(frames, name), scaling) for name in ("train", "validation", "test")}
-    trained = train(split["train"], split["validation"], settings, where)
+    trained = train(split["train"], split["validation"], settings, where, resumption)
     test_clips = frames["clip_id"].cat.codes.to_numpy()[split["test"].rows]
     metrics = _metrics(trained, split, settings, test_clips) | {"encoder": encoder}
     weights.save(trained.model, scaling, outputs["model"])

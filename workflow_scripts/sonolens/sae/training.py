@@ -8,8 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import trange
+from tqdm import tqdm
 
+from sonolens.jobs import torch_state
+from sonolens.jobs.checkpoints import Checkpoints
+from sonolens.jobs.resumption import Resumption
 from sonolens.latents import ScaledFrames
 from sonolens.sae.evaluation import evaluate
 from sonolens.sae.gradients import ChunkedGradients
@@ -49,56 +52,92 @@ def learning_rate(step: int, settings: Settings) -> float:
     return settings.learning_rate * min(rise, fall)
 
 
-def batches(n_frames: int, batch_frames: int, seed: int, steps: int) -> Iterator[np.ndarray]:
-    """Positions (batch_frames,) of each step's frames: every epoch is a new permutation of all frames.
+def batches(n_frames: int, batch_frames: int, seed: int, steps: int, first: int = 0) -> Iterator[np.ndarray]:
+    """Positions (batch_frames,) of each step's frames from step `first` on: an epoch is a permutation of all frames.
 
     What is left over at the end of an epoch is dropped, so that each batch has one size. Epoch e is drawn from
     (seed, e) alone: the batches of any step can be found again without the ones before it.
     """
     batch_frames = min(batch_frames, n_frames)
     per_epoch = n_frames // batch_frames
-    for step in range(steps):
+    for step in range(first, steps):
         epoch, position = divmod(step, per_epoch)
-        if position == 0:
+        if position == 0 or step == first:
             order = np.random.default_rng([seed, 2, epoch]).permutation(n_frames)
         yield order[position * batch_frames : (position + 1) * batch_frames]
 
 
-def train(frames: ScaledFrames, validation: ScaledFrames, settings: Settings, device: torch.device) -> Trained:
+class _Training:
+    """All that changes from step to step, and can be saved: weights, optimiser, history, position in the data."""
+
+    def __init__(self, d_latent: int, settings: Settings, device: torch.device):
+        self.model = SparseAutoencoder(d_latent, settings.n_features)
+        self.model.initialise(torch.Generator().manual_seed(settings.seed))
+        self.model.to(device)
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, fused=True)
+        self.done = 0
+        self.rows: list[dict] = []
+        self.since_row = torch.zeros(3, dtype=torch.float64)
+        self.n_since_row = 0
+        self.train_seconds = 0.0
+
+    def state(self) -> bytes:
+        return torch_state.pack(
+            vars(self) | {name: getattr(self, name).state_dict() for name in ("model", "optimiser")}
+        )
+
+    def restore(self, packed: bytes) -> None:
+        state = torch_state.unpack(packed)
+        for name in ("model", "optimiser"):
+            getattr(self, name).load_state_dict(state.pop(name))
+        vars(self).update(state)
+
+
+def train(
+    frames: ScaledFrames,
+    validation: ScaledFrames,
+    settings: Settings,
+    device: torch.device,
+    resumption: Resumption | None = None,
+) -> Trained:
     """Train on `frames`, measuring `validation` as it goes.
 
-    Raises FloatingPointError if the loss is no longer finite.
+    With a `resumption` it goes on where an attempt before it has stopped, and ends with the same bits as in one go.
+    Raises FloatingPointError if the loss is no longer finite, Interrupted if the job has to leave.
     """
-    model = SparseAutoencoder(frames.d_latent, settings.n_features)
-    model.initialise(torch.Generator().manual_seed(settings.seed))
-    model.to(device)
-    gradients = ChunkedGradients(model, settings.lam, settings.l1_on)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    now = _Training(frames.d_latent, settings, device)
+    checkpoints = Checkpoints(resumption.folder, resumption.say) if resumption else None
+    if checkpoints and (state := checkpoints.latest()):
+        now.restore(state)
+        resumption.say("resumed", f"at step {now.done} of {settings.steps}")
+    gradients = ChunkedGradients(now.model, settings.lam, settings.l1_on)
     row_steps = set(np.linspace(0, settings.steps, settings.history_rows + 1).round().astype(int)[1:])
-    rows, since_row, train_seconds = [], torch.zeros(3, dtype=torch.float64), 0.0
-    n_since_row = 0
-    order = batches(len(frames), settings.batch_frames, settings.seed, settings.steps)
-    for step in trange(settings.steps, desc="training", mininterval=5):
+    order = batches(len(frames), settings.batch_frames, settings.seed, settings.steps, now.done)
+    steps = range(now.done, settings.steps)
+    for step in tqdm(steps, total=settings.steps, initial=now.done, desc="training", mininterval=5):
         started = time.perf_counter()
         rate = learning_rate(step, settings)
-        optimiser.param_groups[0]["lr"] = rate
+        now.optimiser.param_groups[0]["lr"] = rate
         x = torch.from_numpy(frames[next(order)]).to(device)
         loss = gradients(x)
-        optimiser.step()
-        since_row += torch.stack(loss).double().cpu()
-        n_since_row += 1
-        train_seconds += time.perf_counter() - started
-        if step + 1 in row_steps:
-            means = (since_row / n_since_row).tolist()
+        now.optimiser.step()
+        now.since_row += torch.stack(loss).double().cpu()
+        now.n_since_row += 1
+        now.done += 1
+        now.train_seconds += time.perf_counter() - started
+        if now.done in row_steps:
+            means = (now.since_row / now.n_since_row).tolist()
             if not np.isfinite(means).all():
                 raise FloatingPointError(
-                    f"the loss is no longer finite at step {step + 1} (λ = {settings.lam:g}, rate {rate:g}); "
+                    f"the loss is no longer finite at step {now.done} (λ = {settings.lam:g}, rate {rate:g}); "
                     "lower sae.learning_rate"
                 )
-            rows.append(_history_row(step + 1, means, rate, model, validation))
-            since_row.zero_()
-            n_since_row = 0
-    return Trained(model, pd.DataFrame(rows), train_seconds)
+            now.rows.append(_history_row(now.done, means, rate, now.model, validation))
+            now.since_row.zero_()
+            now.n_since_row = 0
+        if resumption:
+            resumption.after(now.done, settings.steps, "steps", lambda: checkpoints.save(now.done, now.state()))
+    return Trained(now.model, pd.DataFrame(now.rows), now.train_seconds)
 
 
 def _history_row(

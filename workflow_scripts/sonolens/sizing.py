@@ -1,0 +1,219 @@
+"""How much memory and time a job asks for, from what it is: the bytes of its input, its widths, hours of audio.
+
+Every Snakemake process reads this, so nothing heavy is imported. An estimate is a bound for slow machines, not a
+forecast: one that is too high waits a little longer in the queue, one that is too low costs an attempt. And where it
+was too low nevertheless, the next attempt asks for twice as much.
+
+Times are of one processor core unless the config says `device: cuda`: with `auto` a job may land on a node whose GPU
+cannot be used, and has to end in time there too.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+# What a process takes before it has any data. Measured: 250 MB without torch, 410 MB with librosa, 480 to 600 MB with
+# torch on a CPU. On a GPU the driver's context and CUDA's libraries lie in the node's memory too, 2 to 3 GB of it.
+PLAIN_MB, TORCH_MB, CUDA_MB = 1000, 1500, 3500
+# Of all data, for what is not counted: allocators keep what was freed, and pages of mapped files count as used.
+MARGIN = 1.25
+# Start-up: measured 3 s, but minutes where Python's packages lie on a busy shared file system.
+START_SECONDS, SHORTEST_MINUTES = 180, 10
+
+# A split up to this size is held in memory: latents.MEMORY_BUDGET_BYTES (a test holds the two together).
+HELD_BYTES = 4 << 30
+# A row of latents that is read from disk instead, at its slowest: a page over a network file system.
+ROW_READ_SECONDS = 1e-4
+# Of a latent frame, its row in the tables while they are joined. Measured: 70 (training), 160 (probes).
+TRAINING_TABLE_BYTES, PROBE_TABLE_BYTES = 150, 320
+# Of a byte of Parquet, what its table takes while labels are joined. Measured: 5, with the truth beside them 30.
+TABLE_BYTES, TRUTH_TABLE_BYTES = 20, 60
+# Classes of an attribute at most (pitch has 66): the width of a probe's output.
+CLASSES = 128
+
+# Products of matrices, in fp32. In these loops a core of an AMD Zen 5 reaches 120 GFLOP/s, one of ten years ago half of
+# that; the smallest GPU found in clusters (T4) is bound by its memory to about 2 TFLOP/s.
+FLOPS = {"core": 40e9, "gpu": 1.5e12}
+# Of an optimiser's step, whatever its size: Python, and the launch of kernels.
+STEP_SECONDS = 5e-3
+
+# Seconds of audio a second. Measured on a core: encoding 700 (minivae, minirvq), amplitude and timbre 500, CREPE tiny
+# 12, decoding with it 12. CREPE full, which is some forty times slower, and larger encoders are what counts here; on a
+# GPU those are faster than ten times real time.
+ENCODING_SPEED = {"core": 1.0, "gpu": 10.0}
+ARITHMETIC_SPEED = 20.0
+CREPE_SPEED = {"core": 0.25, "gpu": 5.0}
+HEARING_SPEED = {"core": 0.2, "gpu": 3.0}
+# A recording while it is read: as the file has it, mixed down, resampled, and the copy that is contiguous.
+AUDIO_COPIES = 4
+FINE_FRAMES_PER_S = 100
+# Of a fine frame: its row of labels with the clip's name; and, of the recording in hand, CREPE's 360 probabilities in
+# fp32 with the scores of the path through them in fp64.
+FINE_ROW_BYTES, CREPE_BYTES = 150, 360 * 30
+
+
+class Need(NamedTuple):
+    """What a job takes at its first attempt."""
+
+    megabytes: float
+    seconds: float
+
+
+class Audio(NamedTuple):
+    """Some of a dataset's recordings: how much there is, and the largest."""
+
+    hours: float
+    longest_seconds: float
+    largest_bytes: float  # of one recording as 32-bit samples, at its own rate, all channels
+
+
+def memory_mb(megabytes: float, attempt: int) -> int:
+    """Megabytes to ask for, doubled at each attempt: with two retries an estimate may be four times too low."""
+    return 100 * math.ceil(megabytes / 100) * 2 ** (attempt - 1)
+
+
+def runtime_minutes(seconds: float, attempt: int, longest: int) -> int:
+    """Minutes to ask for, from SHORTEST_MINUTES to `longest`, doubled at each attempt like memory.
+
+    `longest` is what the cluster grants at most: a training that takes longer goes on where it was at the next attempt.
+    """
+    return min(max(SHORTEST_MINUTES, math.ceil(seconds / 60)) * 2 ** (attempt - 1), longest)
+
+
+def n_latent_frames(paths: Iterable[str], d_latent: int, dtype: str) -> int:
+    """Latent frames in some shards (latents.npy), by their size. Raises FileNotFoundError naming the shard."""
+    itemsize = {"float16": 2, "float32": 4}[dtype]
+    return sum(Path(path).stat().st_size for path in paths) // (d_latent * itemsize)
+
+
+def audio_of(paths: Iterable[str], part: str, name: str | None = None) -> Audio:
+    """What datasets' shards.json say of one of their `part`s ("shards" or "splits"), or of all of them."""
+    found = []
+    for path in paths:
+        parts = json.loads(Path(path).read_text())[part]
+        found += [Audio(**parts[key]) for key in (parts if name is None else [name])]
+    return Audio(
+        sum(audio.hours for audio in found),
+        max(audio.longest_seconds for audio in found),
+        max(audio.largest_bytes for audio in found),
+    )
+
+
+def training(
+    n_frames: int,
+    d_latent: int,
+    n_features: int,
+    *,
+    steps: int,
+    batch_frames: int,
+    history_rows: int,
+    validation_share: float,
+    device: str,
+) -> Need:
+    """One sparse autoencoder (sae/training.py): five products of matrices a frame, two where it is only measured."""
+    # Weights, gradients, Adam's two moments and a buffer; for a checkpoint twice again, all but the gradients.
+    state_bytes = 4 * 2 * d_latent * n_features * (4.5 + 2 * 3)
+    n_measured = n_frames * (validation_share * history_rows + 1)
+    flop = 2 * d_latent * n_features * (5 * steps * batch_frames + 2 * n_measured)
+    n_bytes = _held_bytes(n_frames, d_latent) + n_frames * TRAINING_TABLE_BYTES + state_bytes
+    n_read = n_frames if _is_held(n_frames, d_latent) else steps * batch_frames + n_measured
+    seconds = flop / _rate(FLOPS, device) + steps * STEP_SECONDS + n_read * ROW_READ_SECONDS
+    return _need(_torch_mb(device), n_bytes, seconds)
+
+
+def probing(
+    n_frames: int, d_latent: int, n_features: int | None, *, max_epochs: int, batch_frames: int, device: str
+) -> Need:
+    """One probe (probes.py), of the codes of a cell or of the latents themselves (n_features None)."""
+    width = n_features or d_latent
+    encoding_flop = 2 * d_latent * width if n_features else 0
+    n_passes = max_epochs + 2
+    flop = n_frames * n_passes * (encoding_flop + 4 * CLASSES * width)
+    state_bytes = 4 * width * (2 * d_latent + 10 * CLASSES)
+    logits_bytes = n_frames * 4 * CLASSES  # of two splits, a few copies
+    n_bytes = _held_bytes(n_frames, d_latent) + n_frames * PROBE_TABLE_BYTES + state_bytes + logits_bytes
+    n_read = n_frames * (1 if _is_held(n_frames, d_latent) else n_passes)
+    n_steps = max_epochs * n_frames / batch_frames
+    seconds = flop / _rate(FLOPS, device) + n_steps * STEP_SECONDS + n_read * ROW_READ_SECONDS
+    return _need(_torch_mb(device), n_bytes, seconds)
+
+
+def scaling(n_frames: int, d_latent: int) -> Need:
+    """Mean and scale of latents (latents.measure_scaling), in blocks of 100 000 frames in fp64."""
+    n_bytes = n_frames * TRAINING_TABLE_BYTES + 100_000 * d_latent * 8 * 4
+    return _need(PLAIN_MB, n_bytes, n_frames * ROW_READ_SECONDS)
+
+
+def joining(paths: Iterable[str], with_truth: bool) -> Need:
+    """Tables of labels read whole (fit_bins, align_labels, check_labels). Raises FileNotFoundError naming the table."""
+    size = sum(Path(path).stat().st_size for path in paths)
+    n_bytes = size * (TRUTH_TABLE_BYTES if with_truth else TABLE_BYTES)
+    return _need(PLAIN_MB, n_bytes, n_bytes / 10e6)  # measured above 100 MB/s
+
+
+def extraction(audio: Audio, frames_per_s: float, d_latent: int, samples_per_s: int, device: str) -> Need:
+    """Latents of a shard (extraction.py): the recording in hand, and three times the latents of all of them."""
+    seconds = audio.hours * 3600
+    n_bytes = _recording_bytes(audio, samples_per_s) + 3 * 4 * d_latent * frames_per_s * seconds
+    return _need(_torch_mb(device), n_bytes, seconds / _rate(ENCODING_SPEED, device))
+
+
+def labelling(audio: Audio, has_network: bool, device: str) -> Need:
+    """Fine labels of a shard (labels/labelling.py), by a network (CREPE) or by arithmetic."""
+    seconds = audio.hours * 3600
+    n_bytes = _recording_bytes(audio, 16_000) + seconds * FINE_FRAMES_PER_S * FINE_ROW_BYTES
+    if not has_network:
+        return _need(PLAIN_MB, n_bytes, seconds / ARITHMETIC_SPEED)
+    n_bytes += audio.longest_seconds * FINE_FRAMES_PER_S * CREPE_BYTES
+    return _need(_torch_mb(device), n_bytes, seconds / _rate(CREPE_SPEED, device))
+
+
+def codec_training(train: Audio, samples_per_s: int, device: str) -> Need:
+    """A codec that the workflow trains (codec_fitting.py), its train split in memory.
+
+    How many steps it takes is the encoder's own affair: two hours, 250 s were measured, and it goes on where it was.
+    """
+    n_bytes = train.hours * 3600 * samples_per_s * 4 + _recording_bytes(train, samples_per_s)
+    activations_mb = 1000  # measured 150
+    return _need(_torch_mb(device) + activations_mb, n_bytes, 7200 + train.hours * 3600 / ARITHMETIC_SPEED)
+
+
+def hearing(
+    audio: Audio, seconds_heard: float, samples_per_s: int, device: str, *, n_features: int = 0, d_latent: int = 0
+) -> Need:
+    """Sound that is encoded, decoded and tracked: `seconds_heard` of it from some `audio`, maybe through a cell."""
+    n_bytes = _recording_bytes(audio, samples_per_s) + audio.hours * 3600 * FINE_FRAMES_PER_S * FINE_ROW_BYTES
+    n_bytes += min(audio.longest_seconds, seconds_heard) * FINE_FRAMES_PER_S * CREPE_BYTES
+    n_bytes += 4 * n_features * (4 * d_latent + CLASSES)
+    return _need(_torch_mb(device), n_bytes, seconds_heard / _rate(HEARING_SPEED, device))
+
+
+def _need(process_mb: float, n_bytes: float, seconds: float) -> Need:
+    return Need(process_mb + MARGIN * n_bytes / 1e6, START_SECONDS + seconds)
+
+
+def _torch_mb(device: str) -> int:
+    return TORCH_MB if device == "cpu" else CUDA_MB
+
+
+def _rate(rates: dict[str, float], device: str) -> float:
+    """The rate that can be relied on under the config's `device`."""
+    return rates["gpu" if device == "cuda" else "core"]
+
+
+def _held_bytes(n_frames: int, d_latent: int) -> int:
+    """Most that the frames of three splits take (latents.ScaledFrames): one that is being scaled is there thrice."""
+    all_bytes = n_frames * d_latent * 4
+    return min(all_bytes, 3 * HELD_BYTES) + 2 * min(all_bytes, HELD_BYTES)
+
+
+def _is_held(n_frames: int, d_latent: int) -> bool:
+    """Whether every split surely is in memory."""
+    return n_frames * d_latent * 4 <= HELD_BYTES
+
+
+def _recording_bytes(audio: Audio, samples_per_s: int) -> float:
+    """The largest recording as it is read, at its own rate and at that of whoever works on it."""
+    return AUDIO_COPIES * (audio.largest_bytes + 4 * audio.longest_seconds * samples_per_s)
