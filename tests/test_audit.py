@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 import shlex
 import shutil
@@ -16,11 +15,9 @@ import pytest
 from sonolens.jobs import provenance
 from sonolens.overview import audit_text, costs
 from sonolens.overview.audit import Verdict, audit, differences
-from sonolens.overview.planned import PlannedJob, upstream
-from test_workflow import copy_of_the_project
+from sonolens.overview.planned import PlannedJob, with_makers
+from workflow_project import ENVIRONMENT, ROOT, copy_of_the_project, job_counts
 
-ROOT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 VERSIONS = {"python": "3.11", "torch": "2.13.0"}
 
 
@@ -107,6 +104,22 @@ def test_an_input_with_other_content_is_named(results):
     assert len(verdicts()) == 6
 
 
+def test_what_other_jobs_are_to_blame_for_is_no_fault_of_a_job(results):
+    Path(JOBS[0].outputs[0]).write_text("edited by hand")
+    Path(JOBS[1].outputs[0]).unlink()
+    assert verdicts()["fit_probe/lam~0.1"] == ("stale", "made from 1 altered train_sae")
+    assert verdicts()["fit_probe/lam~0.2"] == ("stale", "made from 1 missing train_sae")
+    assert set(audit_text.targets(audit(JOBS))) == {JOBS[0].outputs[0], JOBS[1].outputs[0]}
+    text = audit_text.describe(audit(JOBS), VERSIONS, [], now=0.0)
+    assert "stale       made from what is not current\n            fit_probe (2 of 3: lam~0.1, lam~0.2)" in text
+
+
+def test_an_input_that_was_made_anew_behind_ones_back_is_named(results):
+    Path("data.txt").write_text("new data")
+    make(JOBS[0])
+    assert verdicts()["fit_probe/lam~0.1"] == ("stale", f"input {JOBS[0].outputs[0]} changed")
+
+
 def test_inputs_that_came_or_went_are_named(results):
     Path("more.txt").write_text("")
     more = JOBS[0]._replace(inputs=["more.txt"])
@@ -135,7 +148,7 @@ def test_what_is_not_there_is_missing(results):
     Path(JOBS[0].outputs[0]).unlink()
     assert verdicts() == {
         "train_sae/minivae/lam~0.1": ("missing", f"{JOBS[0].outputs[0]} not there"),
-        "fit_probe/lam~0.1": ("stale", f"input {JOBS[0].outputs[0]} not there; made from 1 missing train_sae"),
+        "fit_probe/lam~0.1": ("stale", "made from 1 missing train_sae"),
     }
     shutil.rmtree("results/probes")
     assert verdicts()["fit_probe/lam~0.5"] == ("missing", "no output is there")
@@ -217,9 +230,9 @@ def test_differences_name_the_place():
 
 
 def test_makers_come_before_users():
-    order = list(upstream(JOBS[::-1]))
+    order = [job.name for job, _ in with_makers(JOBS[::-1])]
     assert all(order.index(train(lam).name) < order.index(probe(lam).name) for lam in LAMS)
-    assert upstream(JOBS)["fit_probe/lam~0.1"] == [JOBS[0]]
+    assert (JOBS[3], [JOBS[0]]) in with_makers(JOBS)
 
 
 def test_text_says_how_many_why_and_what_to_do(results):
@@ -386,6 +399,16 @@ def test_a_job_audits_the_workflow_that_it_belongs_to(small_run):
 
 
 @pytest.mark.workflow
+def test_status_from_outside_of_a_run(small):
+    status = [sys.executable, str(ROOT / "workflow_scripts/status.py"), *ARGUMENTS]
+    assert re.search(r"^all .* 5 of 5 done$", call(small, *status), re.MULTILINE)
+    (small / "config.yaml").write_text("factor: 3\nnumbers: [1, 2, 3, 4]\n")
+    told = call(small, *status)
+    assert re.search(r"^make_number .* 0 of 4 done  3 outdated, 1 waiting$", told, re.MULTILINE)
+    assert re.search(r"^add_numbers .* 0 of 1 done  1 outdated$", told, re.MULTILINE)
+
+
+@pytest.mark.workflow
 def test_what_snakemake_has_forgotten_is_found_and_made_current(small):
     shutil.rmtree(small / ".snakemake/metadata")
     (small / "config.yaml").write_text("factor: 3\nnumbers: [1, 2, 3]\n")
@@ -425,9 +448,7 @@ def test_the_graph_is_snakemakes_own(tmp_path):
     jobs = [PlannedJob(**job) for job in json.loads(printed.splitlines()[0])]
     assert not list((project / ".snakemake").glob("l*/*")), "a log or a lock was left"
     dry_run = call(project, "snakemake", *arguments, "--forceall", "--dry-run")
-    table = re.search(r"^job\s+count\n-+\s+-+\n(.*?)\n\n", dry_run, re.MULTILINE | re.DOTALL).group(1)
-    counts = {rule: int(count) for rule, count in map(str.split, table.splitlines())}
-    assert Counter(job.rule for job in jobs) == {rule: n for rule, n in counts.items() if rule not in ("all", "total")}
+    assert Counter(job.rule for job in jobs) == job_counts(dry_run)
     by_name = {job.name: job for job in jobs}
     assert len(by_name) == len(jobs)
     cell = by_name["train_sae/minivae/dim~64/lam~0.05"]
@@ -436,9 +457,10 @@ def test_the_graph_is_snakemakes_own(tmp_path):
     assert "results/latents/minivae/scaling.json" in cell.inputs
     assert not set(cell.code) & set(cell.inputs)
     assert cell.params["seed"] == 0
+    assert cell.cluster_logs == ".snakemake/slurm_logs/rule_train_sae/minivae_64_0.05"
     # nothing is made after the audit but the page: what it does not see, nobody would
     behind = {"audit_results"}
-    makers = upstream(jobs)
+    makers = {job.name: found for job, found in with_makers(jobs)}
     while more := {maker.name for name in behind for maker in makers[name]} - behind:
         behind |= more
     assert behind == set(by_name) - {"write_report"}

@@ -51,12 +51,15 @@ def _by_numbers(name: str) -> list:
 
 def _planned(job) -> PlannedJob:
     """One of Snakemake's jobs in plain terms."""
-    code = [str(path) for path in job.input.get("code", [])]
+    code = {str(path): None for path in job.input.get("code", [])}
+    # where snakemake-executor-plugin-slurm puts them (2.8, get_job_wildcards); nothing is there without a cluster
+    cluster_logs = Path(".snakemake/slurm_logs") / f"rule_{job.rule.name}" / "_".join(job.wildcards).replace("/", "_")
     return PlannedJob(
         name=str(Path(job.log[0]).with_suffix("").relative_to("logs")),
         rule=job.rule.name,
         params=dict(job.params.items()),
-        code=code,
-        inputs=[str(path) for path in job.input if str(path) not in set(code)],
+        code=list(code),
+        inputs=[str(path) for path in job.input if str(path) not in code],
         outputs=[str(path) for path in job.output],
+        cluster_logs=str(cluster_logs),
     )

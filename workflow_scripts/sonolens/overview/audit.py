@@ -16,10 +16,12 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from sonolens.jobs import provenance
-from sonolens.overview.planned import PlannedJob, upstream
+from sonolens.overview.planned import PlannedJob, with_makers
 
 # The audit itself and the page that shows it come after what they look at.
 NOT_AUDITED = {"audit_results", "write_report"}
+# How the reason of a job begins that is stale for what it was made from.
+FOLLOWS = "made from "
 RECORDED = {"params", "code", "inputs", "outputs", "versions"}
 
 
@@ -74,17 +76,13 @@ class StrayFile(NamedTuple):
     what: str
 
 
-def read_records(jobs: Iterable[PlannedJob]) -> dict[str, dict | None]:
-    """The record of each job by its name; None if there is none, or none that can be read."""
-    records = {}
-    for job in jobs:
-        try:
-            record = provenance.read(job.name)
-        except (ValueError, OSError):
-            record = None
-        is_whole = isinstance(record, dict) and record.keys() >= RECORDED
-        records[job.name] = record if is_whole else None
-    return records
+def read_record(job: str) -> dict | None:
+    """The record of a job by its name; None if there is none, or none that can be read."""
+    try:
+        record = provenance.read(job)
+    except (ValueError, OSError):
+        return None
+    return record if isinstance(record, dict) and record.keys() >= RECORDED else None
 
 
 def digests(jobs: list[PlannedJob], records: dict[str, dict | None], n_threads: int) -> dict[str, str | None]:
@@ -127,20 +125,26 @@ def judge(
 
     digest: sha256 of each file, None for one that is not there
     """
-    own = {job.name: Judgement(job, records[job.name], _own_reasons(job, records[job.name], digest)) for job in jobs}
-    for name, makers in upstream(jobs).items():
-        blamed = Counter((own[maker.name].job.rule, own[maker.name].verdict) for maker in makers)
-        is_there = own[name].verdict not in (Verdict.MISSING, Verdict.UNRECORDED)
-        own[name].reasons.extend(
-            Reason(Verdict.STALE, f"made from {n} {verdict} {rule}", is_own=False)
-            for (rule, verdict), n in blamed.items()
-            if verdict is not Verdict.CURRENT and is_there
-        )
-    return own
+    judged: dict[str, Judgement] = {}
+    for job, makers in with_makers(jobs):
+        at_fault = [judged[maker.name] for maker in makers if judged[maker.name].verdict is not Verdict.CURRENT]
+        explained = {path for fault in at_fault for path in fault.job.outputs}
+        reasons = _own_reasons(job, records[job.name], digest, explained)
+        if at_fault and not {Verdict.MISSING, Verdict.UNRECORDED} & {reason.verdict for reason in reasons}:
+            counts = Counter((fault.job.rule, fault.verdict) for fault in at_fault)
+            from_what = ", ".join(f"{n} {verdict} {rule}" for (rule, verdict), n in counts.items())
+            reasons.append(Reason(Verdict.STALE, f"{FOLLOWS}{from_what}", is_own=False))
+        judged[job.name] = Judgement(job, records[job.name], reasons)
+    return {job.name: judged[job.name] for job in jobs}
 
 
-def _own_reasons(job: PlannedJob, record: dict | None, digest: dict[str, str | None]) -> list[Reason]:
-    """Why a job is not current, as far as its own record and files tell."""
+def _own_reasons(
+    job: PlannedJob, record: dict | None, digest: dict[str, str | None], explained: set[str]
+) -> list[Reason]:
+    """Why a job is not current, as far as its own record and files tell.
+
+    explained: outputs of jobs that are not current; that such an input differs is no fault of its own
+    """
     absent = [path for path in job.outputs if digest[path] is None]
     if absent:
         is_partial = len(absent) < len(job.outputs)
@@ -153,17 +157,20 @@ def _own_reasons(job: PlannedJob, record: dict | None, digest: dict[str, str | N
     reasons = [Reason(Verdict.ALTERED, f"{_some(altered)} changed since it was written")] if altered else []
     changed = differences(record["params"], provenance.canonical(job.params))
     texts = [f"params {', '.join(changed)}"] if changed else []
-    texts += _file_differences("code", job.code, record["code"], digest)
-    texts += _file_differences("input", job.inputs, record["inputs"], digest)
+    texts += _file_differences("code", job.code, record["code"], digest, explained)
+    texts += _file_differences("input", job.inputs, record["inputs"], digest, explained)
     texts += [f"{_some(unknown)} not among the recorded outputs"] if unknown else []
     return reasons + [Reason(Verdict.STALE, text) for text in texts]
 
 
-def _file_differences(kind: str, now: list[str], then: dict[str, str], digest: dict[str, str | None]) -> list[str]:
+def _file_differences(
+    kind: str, now: list[str], then: dict[str, str], digest: dict[str, str | None], explained: set[str]
+) -> list[str]:
     """How the files of now differ from those of a record, at most one text for each way."""
+    compared = [path for path in now if path not in explained]
     ways = {
-        "changed": [path for path in now if path in then and digest[path] not in (None, then[path])],
-        "not there": [path for path in now if digest[path] is None],
+        "changed": [path for path in compared if path in then and digest[path] not in (None, then[path])],
+        "not there": [path for path in compared if digest[path] is None],
         "new": [path for path in now if path not in then and digest[path] is not None],
         "no longer used": sorted(set(then) - set(now)),
     }
@@ -281,7 +288,7 @@ class Audit(NamedTuple):
 def audit(jobs: list[PlannedJob], n_threads: int | None = None) -> Audit:
     """Compare the working folder with `jobs`, all that the present config and code ask for. Reads every file once."""
     audited = [job for job in jobs if job.rule not in NOT_AUDITED]
-    records = read_records(audited)
+    records = {job.name: read_record(job.name) for job in audited}
     judgements = judge(audited, records, digests(audited, records, n_threads or min(8, os.cpu_count() or 1)))
     finished = {name for name, judgement in judgements.items() if judgement.record}
     finished -= {name for name, judgement in judgements.items() if judgement.verdict is Verdict.MISSING}

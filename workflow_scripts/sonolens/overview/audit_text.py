@@ -6,7 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable
 
-from sonolens.overview.audit import Audit, Judgement, StrayFile, Verdict
+from sonolens.overview.audit import FOLLOWS, Audit, Judgement, StrayFile, Verdict
 from sonolens.overview.wording import age, size
 
 MAX_TARGETS = 12
@@ -37,7 +37,7 @@ def describe(audit: Audit, installed: dict[str, str], arguments: list[str], now:
     """
     parts = [headline(audit.counts), _count_table(audit)]
     if not audit.is_current:
-        parts += [_every_job(audit.judgements) if each else _by_reason(audit.judgements), _advice(audit, arguments)]
+        parts += [_every_job(audit.judgements) if each else _by_cause(audit.judgements), _advice(audit, arguments)]
     parts += [_strays(audit.strays, now), _versions(audit.versions, installed), _machines(audit.judgements)]
     return "\n\n".join(part for part in parts if part)
 
@@ -60,15 +60,15 @@ def _every_job(judgements: Iterable[Judgement]) -> str:
     )
 
 
-def _by_reason(judgements: list[Judgement], n_shown: int = 12) -> str:
-    """The commonest reasons of each verdict, each with the jobs that it concerns, rule by rule."""
+def _by_cause(judgements: list[Judgement], n_shown: int = 12) -> str:
+    """The causes of each verdict, each with the jobs that it concerns, rule by rule."""
     n_of_rule = Counter(judgement.job.rule for judgement in judgements)
     groups: dict[tuple[Verdict, str], list[Judgement]] = {}
     for judgement in judgements:
         if judgement.verdict is not Verdict.CURRENT:
-            groups.setdefault((judgement.verdict, of_any_cell(judgement.why)), []).append(judgement)
+            groups.setdefault((judgement.verdict, cause(judgement.why)), []).append(judgement)
     # own faults before what follows from them, and then the order of the workflow, in which they were met
-    ordered = sorted(groups.items(), key=lambda group: not any(judgement.is_root for judgement in group[1]))
+    ordered = sorted(groups.items(), key=lambda group: not group[1][0].is_root)
     lines = []
     for (verdict, why), group in ordered[:n_shown]:
         lines.append(f"{verdict:<11} {group[0].why if len(group) == 1 else why}")
@@ -77,9 +77,14 @@ def _by_reason(judgements: list[Judgement], n_shown: int = 12) -> str:
     return "\n".join([*lines, *([f"and {n_rest} results for other reasons (--each)"] if n_rest else [])])
 
 
-def of_any_cell(text: str) -> str:
-    """Paths of all cells alike: "dim~64/lam~0.05/model" becomes "dim~*/lam~*/model"."""
-    return re.sub(r"~[^/\s,;]+", "~*", text)
+def cause(why: str) -> str:
+    """What a reason has in common with that of other cells, so that hundreds can be told in a line.
+
+    "dim~64/lam~0.05/model" becomes "dim~*/lam~*/model"; what follows from other jobs is told only where a job has no
+    fault of its own, and then without their names.
+    """
+    own = [text for text in why.split("; ") if not text.startswith(FOLLOWS)]
+    return re.sub(r"~[^/\s,;]+", "~*", "; ".join(own)) or f"{FOLLOWS}what is not current"
 
 
 def _names(judgements: list[Judgement], n_of_rule: Counter, n_names: int = 2) -> str:

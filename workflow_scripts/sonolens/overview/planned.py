@@ -13,6 +13,7 @@ class PlannedJob(NamedTuple):
     code: list[str]
     inputs: list[str]  # without code
     outputs: list[str]
+    cluster_logs: str = ""  # folder of what its attempts printed before and after their scripts ran: <id>.log
 
     @property
     def stage(self) -> str:
@@ -20,15 +21,14 @@ class PlannedJob(NamedTuple):
         return "figures" if self.rule.startswith("figure_") else self.rule
 
 
-def upstream(jobs: list[PlannedJob]) -> dict[str, list[PlannedJob]]:
-    """Of each job by its name: the jobs that make its inputs, in the order of `jobs`; makers come before users."""
+def with_makers(jobs: list[PlannedJob]) -> list[tuple[PlannedJob, list[PlannedJob]]]:
+    """Each job with the jobs that make its inputs, both in the order of `jobs` as far as makers come before users."""
     maker = {path: job for job in jobs for path in job.outputs}
     by_name = {job.name: job for job in jobs}
     rank = {name: number for number, name in enumerate(by_name)}
-    names = {
-        job.name: sorted({maker[path].name for path in job.inputs if path in maker}, key=rank.__getitem__)
-        for job in jobs
+    makers = {
+        name: sorted({maker[path].name for path in job.inputs if path in maker}, key=rank.__getitem__)
+        for name, job in by_name.items()
     }
-    return {
-        name: [by_name[before] for before in names[name]] for name in graphlib.TopologicalSorter(names).static_order()
-    }
+    order = graphlib.TopologicalSorter(makers).static_order()
+    return [(by_name[name], [by_name[before] for before in makers[name]]) for name in order]

@@ -82,4 +82,4 @@ def _ended(sighting: Sighting) -> list[str]:
     """A job that failed or was lost: why, where and when, and where to read more."""
     last = sighting.events[-1] if sighting.events else None
     when = f" ({last['host']}, {clock(moment(last))})" if last else ""
-    return [f"{sighting.job.name}  {sighting.detail}{when}", f"  logs/{sighting.job.name}.log"]
+    return [f"{sighting.job.name}  {sighting.detail}{when}", *(f"  {path}" for path in sighting.logs)]

@@ -84,6 +84,7 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["short"] = short_number
+    environment.filters["span"] = span
     environment.tests["numeric"] = is_number
     page = environment.from_string(template.read_text()).render(
         css=css.read_text(),
@@ -124,6 +125,16 @@ def short_number(text: str) -> str:
         return text
     number = float(text)
     return (text if number.is_integer() and abs(number) < 1e7 else f"{number:.4g}").replace("-", "−")
+
+
+def span(hours: str) -> str:
+    """Hours of a CSV in hours, minutes or seconds, whichever reads well: "3.2 h", "12 min", "0.4 s"."""
+    seconds = float(hours) * 3600
+    if seconds >= 7200:
+        number, unit = seconds / 3600, "h"
+    else:
+        number, unit = (seconds / 60, "min") if seconds >= 120 else (seconds, "s")
+    return f"{number:.{0 if number >= 10 or not number else 1}f} {unit}"
 
 
 def _accuracy_columns(cells: pd.DataFrame) -> list[str]:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sonolens.overview.audit import Verdict
-from sonolens.overview.audit_text import headline, of_any_cell
+from sonolens.overview.audit import FOLLOWS, Verdict
+from sonolens.overview.audit_text import cause, headline
 from sonolens.report.claims import DID_NOT_HOLD, HELD
 
 
@@ -36,9 +36,10 @@ def origin(audit: pd.DataFrame, versions: pd.DataFrame) -> Origin:
 
 
 def _faults(audit: pd.DataFrame) -> list[dict]:
-    """What is not current: a row per verdict, rule and reason, with the cells' own numbers left out of the reason."""
+    """What is not current: a row per verdict, rule and cause, what only follows from other jobs last."""
     found = audit[audit["verdict"] != Verdict.CURRENT]
-    found = found.assign(why=found["why"].map(of_any_cell))
+    found = found.assign(why=found["why"].map(cause), is_derived=found["why"].str.startswith(FOLLOWS))
+    found = found.sort_values("is_derived", kind="stable")
     return [
         {"verdict": verdict, "rule": rule, "why": why, "n_jobs": len(own), "job": own["job"].iloc[0]}
         for (verdict, rule, why), own in found.groupby(["verdict", "rule", "why"], sort=False)
