@@ -32,7 +32,6 @@ rule train_codec:
         mem_mb=memory(codec_training),
         runtime=minutes(codec_training),
         checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
-        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
     params:
         module=encoder_option("module"),
         options=encoder_option("train_options"),

@@ -362,9 +362,9 @@ def _encoder_card(wildcards):
     return experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["card"]
 
 
-def _latent_frames(wildcards, input):
-    d_latent = _encoder_card(wildcards)["d_latent"]
-    return sizing.n_latent_frames(input.latents, d_latent, EXPERIMENT["latents"]["dtype"]), d_latent
+def _scaled_frames(wildcards, input):
+    n_frames = sizing.n_scaled_frames(input.scaling, EXPERIMENT["splits"]["train"])
+    return n_frames, _encoder_card(wildcards)["d_latent"]
 
 
 def codec_training(wildcards, input):
@@ -386,7 +386,9 @@ def extraction(wildcards, input):
 
 def scaling(wildcards, input):
     """What a job of measure_scaling needs."""
-    return sizing.scaling(*_latent_frames(wildcards, input))
+    d_latent = _encoder_card(wildcards)["d_latent"]
+    dtype = EXPERIMENT["latents"]["dtype"]
+    return sizing.scaling(sizing.n_latent_frames(input.latents, d_latent, dtype), d_latent)
 
 
 def labelling(wildcards, input):
@@ -408,7 +410,7 @@ def checking(wildcards, input):
 def training(wildcards, input):
     """What a job of train_sae or train_objective_sae needs."""
     return sizing.training(
-        *_latent_frames(wildcards, input),
+        *_scaled_frames(wildcards, input),
         int(wildcards.dim),
         steps=EXPERIMENT["sae"]["steps"],
         batch_frames=EXPERIMENT["sae"]["batch_frames"],
@@ -421,7 +423,7 @@ def training(wildcards, input):
 def probing(wildcards, input):
     """What a job of fit_probe, fit_raw_probe or fit_objective_probe needs."""
     return sizing.probing(
-        *_latent_frames(wildcards, input),
+        *_scaled_frames(wildcards, input),
         cell_identity(wildcards)["dim"],
         max_epochs=EXPERIMENT["probes"]["max_epochs"],
         batch_frames=EXPERIMENT["probes"]["batch_frames"],

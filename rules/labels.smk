@@ -30,7 +30,6 @@ rule label_frames:
         mem_mb=memory(labelling),
         runtime=minutes(labelling),
         checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
-        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
     params:
         module=attribute_option("module"),
         options=attribute_option("measure_options"),
@@ -51,7 +50,6 @@ use rule label_frames as label_frames_on_gpu with:
         mem_mb=memory(labelling),
         runtime=minutes(labelling),
         checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
-        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
 
 
 rule fit_bins:

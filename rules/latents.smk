@@ -29,7 +29,6 @@ rule extract_latents:
         mem_mb=memory(extraction),
         runtime=minutes(extraction),
         checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
-        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
     params:
         module=encoder_option("module"),
         options=encoder_option("encode_options"),

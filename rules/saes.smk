@@ -34,7 +34,6 @@ rule train_sae:
         mem_mb=memory(training),
         runtime=minutes(training),
         checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
-        lease_s=EXPERIMENT["jobs"]["lease_seconds"],
     params:
         l1_on=EXPERIMENT["sae"]["l1_on"],
         steps=EXPERIMENT["sae"]["steps"],

@@ -1,4 +1,4 @@
-"""What jobs ask for: enough for what was measured, more for larger jobs, and twice as much at each attempt."""
+"""What jobs ask for: enough for what was measured, more for larger jobs, and more at each attempt."""
 
 import re
 from pathlib import Path
@@ -69,9 +69,9 @@ def test_the_papers_largest_cell_is_asked_for_in_hours_on_a_core_and_in_minutes_
     assert sizing.training(540_000, 64, 16_384, **(GRID | {"device": "cpu"})).megabytes < on_gpu.megabytes
 
 
-def test_attempts_double_up_to_the_clusters_longest():
-    assert [sizing.memory_mb(1490.0, attempt) for attempt in (1, 2, 3)] == [1500, 3000, 6000]
-    assert [sizing.runtime_minutes(3590.0, attempt, LONGEST) for attempt in (1, 2, 3)] == [60, 120, 240]
+def test_later_attempts_ask_for_more_up_to_what_the_cluster_grants():
+    assert [sizing.memory_mb(1490.0, attempt) for attempt in (1, 2, 3)] == [1500, 3000, 4500]
+    assert [sizing.runtime_minutes(3590.0, attempt, 150) for attempt in (1, 2, 3)] == [60, 120, 150]
     assert sizing.runtime_minutes(1e6, 1, LONGEST) == LONGEST
     assert sizing.runtime_minutes(1.0, 1, LONGEST) == sizing.SHORTEST_MINUTES
 
@@ -139,6 +139,16 @@ def test_latent_frames_are_counted_by_the_files(latent_files, tmp_path):
     assert caught.value.filename == missing  # as Snakemake recognises an input that is yet to be made
 
 
+def test_frames_are_known_from_the_scaling_of_the_train_split(latent_files, tmp_path):
+    files = latent_files(np.random.default_rng(0).normal(size=(1000, 4)).astype(np.float32))  # 60 % are to train on
+    path = str(tmp_path / "scaling.json")
+    with pytest.raises(FileNotFoundError) as caught:
+        sizing.n_scaled_frames(path, 0.6)
+    assert caught.value.filename == path
+    latents.measure_scaling(files["latents"], files["frames"], files["manifests"], path)
+    assert sizing.n_scaled_frames(path, 0.6) == 1000
+
+
 def test_tables_are_counted_by_the_files(tmp_path):
     (tmp_path / "labels.parquet").write_bytes(bytes(10**6))
     plain, with_truth = (sizing.joining([str(tmp_path / "labels.parquet")], truth) for truth in (False, True))
@@ -185,10 +195,9 @@ def test_only_what_computes_on_a_gpu_asks_for_one():
 
 
 def test_what_can_be_resumed_knows_how_often_to_save():
-    for name in ("checkpoint_s", "lease_s"):
-        assert {rule for rule, text in resources().items() if f"{name}=" in text} == {
-            "train_codec", "extract_latents", "label_frames", "label_frames_on_gpu", "train_sae",
-        }  # fmt: skip
+    assert {rule for rule, text in resources().items() if "checkpoint_s=" in text} == {
+        "train_codec", "extract_latents", "label_frames", "label_frames_on_gpu", "train_sae",
+    }  # fmt: skip
 
 
 def test_every_attribute_says_whether_it_wants_a_gpu():

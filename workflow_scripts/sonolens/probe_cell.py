@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as as_bytes
 
 from sonolens import probe_metrics, tables
 from sonolens.device import torch_device
@@ -83,7 +83,7 @@ def fit_probe(
     fitted = fit(data.splits["train"], data.splits["validation"], bins["n_classes"], settings)
     _write_figures(fitted, data, bins, outputs, identity, settings.seed)
     with replacing(outputs["probe"]) as temporary:
-        save_file({"weight": fitted.weight.cpu().contiguous(), "bias": fitted.bias.cpu()}, temporary)
+        temporary.write_bytes(as_bytes({"weight": fitted.weight.cpu().contiguous(), "bias": fitted.bias.cpu()}))
     if "contributions" in outputs:
         mean = class_mean_inputs(data.splits["test"], bins["n_classes"])
         occurring = np.unique(data.splits["test"].classes)

@@ -2,7 +2,7 @@
 
 Every Snakemake process reads this, so nothing heavy is imported. An estimate is a bound for slow machines, not a
 forecast: one that is too high waits a little longer in the queue, one that is too low costs an attempt. And where it
-was too low nevertheless, the next attempt asks for twice as much.
+was too low nevertheless, the second attempt asks for twice as much, the third for three times.
 
 Times are of one processor core unless the config says `device: cuda`: with `auto` a job may land on a node whose GPU
 cannot be used, and has to end in time there too.
@@ -70,22 +70,35 @@ class Audio(NamedTuple):
 
 
 def memory_mb(megabytes: float, attempt: int) -> int:
-    """Megabytes to ask for, doubled at each attempt: with two retries an estimate may be four times too low."""
-    return 100 * math.ceil(megabytes / 100) * 2 ** (attempt - 1)
+    """Megabytes to ask for, times the attempt.
+
+    Not doubled each time: an attempt may have failed for another reason than memory (a lost node), several times, and
+    32 times as much after five retries would be more than any node has.
+    """
+    return 100 * math.ceil(megabytes / 100) * attempt
 
 
 def runtime_minutes(seconds: float, attempt: int, longest: int) -> int:
-    """Minutes to ask for, from SHORTEST_MINUTES to `longest`, doubled at each attempt like memory.
+    """Minutes to ask for, times the attempt, from SHORTEST_MINUTES to `longest`.
 
     `longest` is what the cluster grants at most: a training that takes longer goes on where it was at the next attempt.
     """
-    return min(max(SHORTEST_MINUTES, math.ceil(seconds / 60)) * 2 ** (attempt - 1), longest)
+    return min(max(SHORTEST_MINUTES, math.ceil(seconds / 60)) * attempt, longest)
 
 
 def n_latent_frames(paths: Iterable[str], d_latent: int, dtype: str) -> int:
     """Latent frames in some shards (latents.npy), by their size. Raises FileNotFoundError naming the shard."""
     itemsize = {"float16": 2, "float32": 4}[dtype]
     return sum(Path(path).stat().st_size for path in paths) // (d_latent * itemsize)
+
+
+def n_scaled_frames(scaling_path: str, train_share: float) -> int:
+    """Latent frames of an encoder by its scaling.json, which counts those of the train split.
+
+    One small file instead of every shard: a plan asks this twice for each of hundreds of jobs. Shares of groups are not
+    quite shares of frames; the difference is within MARGIN.
+    """
+    return math.ceil(json.loads(Path(scaling_path).read_text())["n_frames"] / train_share)
 
 
 def audio_of(paths: Iterable[str], part: str, name: str | None = None) -> Audio:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -235,7 +235,7 @@ def write_weights(path: str | Path, state: dict[str, Tensor], training: dict) ->
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     with replacing(path) as temporary:
         # One key: the order of several in the header is not fixed, and the file would differ from run to run.
-        save_file(tensors, temporary, metadata={"training": json.dumps(training, sort_keys=True)})
+        temporary.write_bytes(as_bytes(tensors, metadata={"training": json.dumps(training, sort_keys=True)}))
 
 
 def read_weights(path: str | Path, module: str) -> tuple[dict[str, Tensor], dict]:

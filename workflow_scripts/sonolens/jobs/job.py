@@ -44,7 +44,7 @@ def running(description: Description, n_threads: int | None = None) -> Iterator[
     began, started = life.now(), time.monotonic()
     log, n_threads = description.log[0], n_threads or description.threads
     story = life.Life(Path(log).with_suffix(".jsonl"))
-    screen = log_to(log, append=life.is_unfinished(life.read(story.path)))
+    screen = log_to(log)
     life.becomes(story)
     use_threads(n_threads)
     interruption = Interruption()
@@ -130,7 +130,7 @@ class _Log(io.TextIOWrapper):
             super().flush()
 
 
-def log_to(path: str, append: bool = False) -> TextIO:
+def log_to(path: str) -> TextIO:
     """Send what this process prints, tracebacks and progress bars included, to `path`, line by line.
 
     The file descriptors are redirected, not only Python's objects, so that libraries' own messages land there too.
@@ -139,7 +139,7 @@ def log_to(path: str, append: bool = False) -> TextIO:
     """
     screen = os.fdopen(os.dup(2), "w")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    log = _Log(open(path, "ab" if append else "wb"), line_buffering=True)  # noqa: SIM115, PTH123 (until the end)
+    log = _Log(open(path, "wb"), line_buffering=True)  # noqa: SIM115, PTH123 (until the end)
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     sys.stdout = sys.stderr = log

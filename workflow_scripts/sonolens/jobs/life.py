@@ -1,7 +1,8 @@
 """The life of a job over all its attempts: one JSON line an event, beside its log.
 
-What happened to a job that was killed, waited or resumed can be read in one place, whichever node it was on. Lines are
-appended by whoever runs the job; one that a dying node left half-written is skipped by readers.
+What happened to a job that was killed, waited or resumed can be read in one place, whichever node it was on; its log,
+which Snakemake deletes before every attempt, is of the last one only. Lines are appended by whoever runs the job; one
+that a dying node left half-written is skipped by readers.
 """
 
 import json
@@ -77,11 +78,6 @@ def attempts(events: list[dict]) -> list[Attempt]:
         if event["event"] in ENDS and event["attempt"] in found:
             found[event["attempt"]] = found[event["attempt"]]._replace(ended=event)
     return list(found.values())
-
-
-def is_unfinished(events: list[dict]) -> bool:
-    """Whether the last thing that happened to a job is not that it was finished."""
-    return bool(events) and events[-1]["event"] not in ("finished", "adopted")
 
 
 # Of the job that this process runs: what deep parts of the library have to say without being handed the job.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as as_bytes
 
 from sonolens.files import replacing
 from sonolens.latents import Scaling
@@ -17,7 +17,7 @@ def save(model: SparseAutoencoder, scaling: Scaling, path: str | Path) -> None:
     tensors["latent_mean"] = torch.from_numpy(scaling.mean.copy())
     tensors["latent_scale"] = torch.tensor(scaling.scale, dtype=torch.float64)
     with replacing(path) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(as_bytes(tensors))
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[SparseAutoencoder, Scaling]:
