@@ -38,6 +38,12 @@ def test_an_error_is_on_the_screen_in_a_line_and_in_the_log_in_full(tmp_path):
     assert "Traceback" in (tmp_path / "log").read_text()
 
 
+def test_a_log_on_a_full_disk_loses_lines_and_no_job(tmp_path):
+    code = "job.log_to('/dev/full')\nprint('lost')\nprint('x' * 100_000)\nPath('done').touch()"
+    assert run(f"from pathlib import Path\n{code}", tmp_path).returncode == 0
+    assert (tmp_path / "done").exists()
+
+
 def test_threads_are_bounded_for_pools_that_run_and_that_will(tmp_path):
     code = "import os, torch\njob.use_threads(1)\nprint(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'])"
     run(code, tmp_path)

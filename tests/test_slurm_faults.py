@@ -236,6 +236,7 @@ def test_nothing_temporary_is_left(night):
     left = [path for path in night.folder.rglob("*.tmp*") if ".snakemake" not in path.parts]
     left += night.folder.glob("checkpoints/**/lease.*")
     left += night.folder.glob("checkpoints/**/state~*")
+    left += night.folder.glob("checkpoints/**/finished")
     assert left == []
 
 

@@ -20,6 +20,8 @@ BEAT_S = 15
 # Eight beats: NFS clients may see a change of another node a minute late.
 EXPIRY_S = 120
 POLL_S = 2
+# Between two attempts to become holder where another was faster.
+RETRY_S = 0.1
 
 
 def _process(pid: int) -> str | None:
@@ -65,6 +67,7 @@ class Lease:
             if number == 0:
                 if self._create(1):
                     break
+                time.sleep(RETRY_S)
                 continue
             if (number, sign_of_life) != watched:
                 watched, unchanged_since = (number, sign_of_life), time.monotonic()
@@ -72,6 +75,7 @@ class Lease:
             why_dead = self._why_dead(other, time.monotonic() - unchanged_since)
             if why_dead or other.get("key") not in (self.key, None):
                 if not self._create(number + 1):
+                    time.sleep(RETRY_S)
                     continue
                 if why_dead:
                     self.predecessor = other | {"seconds": sign_of_life[1] / 1e9 - other.get("since", 0)}
@@ -100,22 +104,24 @@ class Lease:
     def _path(self, number: int) -> Path:
         return self.folder / f"lease.{number}"
 
+    def _numbers(self) -> list[int]:
+        return [int(path.suffix[1:]) for path in self.folder.glob("lease.*") if path.suffix[1:].isdecimal()]
+
     def _holder(self) -> tuple[int, dict, object]:
         """Number, content and sign of life of the present holder; number 0 if there is none."""
-        try:
-            numbers = [int(path.suffix[1:]) for path in self.folder.glob("lease.*") if path.suffix[1:].isdecimal()]
-            if not numbers:
-                return 0, {}, None
+        while numbers := self._numbers():
             path = self._path(max(numbers))
-            text = path.read_text()
-            changed = path.stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0, {}, None
-        try:
-            content = json.loads(text)
-        except ValueError:
-            content = {}  # just being created
-        return max(numbers), content, (text, changed)
+            try:
+                text, changed = path.read_text(), path.stat().st_mtime_ns
+            except FileNotFoundError:  # it went, or changed hands and the listing is not new
+                time.sleep(RETRY_S)
+                continue
+            try:
+                content = json.loads(text)
+            except ValueError:
+                content = {}  # just being created
+            return max(numbers), content, (text, changed)
+        return 0, {}, None
 
     def _why_dead(self, other: dict, unchanged_s: float) -> str | None:
         if unchanged_s > self.expiry_s:
@@ -157,6 +163,11 @@ class Lease:
             return False
         with os.fdopen(handle, "w") as created:
             created.write(self._content())
+        # What was listed before may have been old, as listings of network file systems are; after a change of ours it
+        # is not.
+        if max(self._numbers(), default=0) > number:
+            self._path(number).unlink(missing_ok=True)
+            return False
         self.number = number
         return True
 
