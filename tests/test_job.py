@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sonolens.jobs import finishing, life
+from sonolens.jobs import finishing, life, provenance
 
 SCRIPTS = Path(__file__).parents[1] / "workflow_scripts"
 
@@ -181,6 +181,11 @@ def test_what_was_saved_for_other_code_or_data_is_not_picked_up_and_goes(start, 
     assert "starts at 0" in (tmp_path / "logs/square/x~3.log").read_text()
     assert not list(tmp_path.glob("checkpoints/square/x~3/*/progress"))
     assert record_in(tmp_path)["n_interruptions"] == 0  # it was another job that was interrupted
+
+
+def test_a_result_with_other_outputs_is_another_result():
+    asked = [["results/a"], ["results/a", "results/b"]]
+    assert len({provenance.key("job", {}, {}, {}, outputs) for outputs in asked}) == 2
 
 
 def test_a_second_job_waits_and_adopts_what_the_first_has_finished(start, tmp_path):

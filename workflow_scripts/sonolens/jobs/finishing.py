@@ -33,7 +33,7 @@ class Job:
     @property
     def key(self) -> str:
         """A digest of everything that the result depends on."""
-        return provenance.key(self.name, self.params, self.code, self.inputs)
+        return provenance.key(self.name, self.params, self.code, self.inputs, self.outputs)
 
     @property
     def folder(self) -> Path:

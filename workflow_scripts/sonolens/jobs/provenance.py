@@ -64,12 +64,13 @@ def processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def key(job: str, params: dict, code: dict[str, str], inputs: dict[str, str]) -> str:
+def key(job: str, params: dict, code: dict[str, str], inputs: dict[str, str], outputs: list[str]) -> str:
     """A digest of everything that a job's result depends on.
 
-    Parameters, the content of code and inputs, and versions; not the machine, on which the last bits depend.
+    Parameters, the content of code and inputs, versions, and which files are asked for; not the machine, on which the
+    last bits depend.
     """
-    everything = [job, params, code, inputs, versions()]
+    everything = [job, params, code, inputs, outputs, versions()]
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:20]
 
 

@@ -159,8 +159,8 @@ class Watcher:
         last = events[-1]
         if last["event"] == "failed":
             return State.FAILED, last["detail"]
-        if last["event"] in ("interrupted", "superseded"):
-            return State.WAITING, f"{last['event']}: {last['detail']}"
+        if last["event"] == "interrupted":
+            return State.WAITING, f"interrupted: {last['detail']}"
         if last["event"] in ("finished", "adopted"):
             return State.WAITING, ""  # its outputs have been removed to be made again
         if heartbeat:
