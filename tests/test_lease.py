@@ -127,6 +127,17 @@ def test_one_that_computes_what_is_no_longer_wanted_is_told_to_leave(holder):
     assert float(second["holds"]) >= float(said(first)["lost"])
 
 
+def test_one_that_waits_for_an_obsolete_holder_to_leave_shows_that_it_lives(holder, tmp_path):
+    first = holder(key="old parameters", seconds=60)
+    wait_for(first, "holds")
+    first.send_signal(signal.SIGSTOP)  # it cannot hear that it is to leave
+    second = holder(key="new parameters", seconds=0)
+    wait_for(second, "took_over")
+    time.sleep(0.6)
+    assert json.loads((tmp_path / "checkpoints/job/lease.2").read_text())["beat"] >= 3
+    assert "released" in said(second)
+
+
 def test_a_lease_that_is_just_being_written_is_not_taken(tmp_path):
     folder = tmp_path / "checkpoints/job"
     folder.mkdir(parents=True)

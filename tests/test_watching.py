@@ -167,11 +167,14 @@ def test_a_holder_that_is_silent_for_too_long_is_lost():
 
 
 def test_a_holder_on_this_machine_whose_process_is_gone_is_lost_at_once():
+    kernel, _, started = lease.Lease(Path(), "key", {}).who["process"].rpartition(" ")
     happen("started", host=HERE, pid=GONE)
-    beat(1, host=HERE, pid=GONE)
+    beat(1, host=HERE, pid=GONE, process=f"{kernel} 1")
     assert look()[1:3] == (State.LOST, f"process {GONE} is gone")
-    beat(1, host=HERE, pid=os.getpid())
+    beat(1, host=HERE, pid=os.getpid(), process=f"{kernel} {started}")
     assert look().state is State.RUNNING
+    beat(1, host=HERE, pid=os.getpid(), process=f"{kernel} {started}1")  # another one has its number now
+    assert look().state is State.LOST
 
 
 def test_a_lease_that_is_just_being_written_is_alive():

@@ -3,8 +3,8 @@
 The holder of a job is the highest numbered file `lease.<n>` in the job's folder. To become holder is to create the
 next number exclusively, which exactly one of several can do, on NFS too. A holder rewrites its file as a heartbeat;
 a newcomer watches it with its own clock (clocks of nodes differ) and counts it as dead once nothing has changed for
-`EXPIRY_S`, or at once where the process or its cluster job is known to be gone. A holder that finds a higher number
-than its own has been declared dead or obsolete, and leaves.
+`EXPIRY_S`, after two missed beats if its cluster job has ended, or at once where the process is known to be gone. A
+holder that finds a higher number than its own has been declared dead or obsolete, and leaves.
 """
 
 import json
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from sonolens.jobs import slurm
 
@@ -33,6 +34,59 @@ def _process(pid: int) -> str | None:
     except OSError:
         return None
     return None if stat[0] in "ZX" else f"{boot} {namespace} {stat[19]}"
+
+
+class Holder(NamedTuple):
+    """What the holder of a job wrote last."""
+
+    number: int
+    content: dict  # who it is, its key, since when, and done, total, unit once it counts; {} while it is being written
+    text: str
+    changed: float  # seconds since 1970, by the clock of the file system
+
+
+def _numbers(folder: Path) -> list[int]:
+    return [int(path.suffix[1:]) for path in folder.glob("lease.*") if path.suffix[1:].isdecimal()]
+
+
+def _read(folder: Path, number: int) -> Holder | None:
+    path = folder / f"lease.{number}"
+    try:
+        text, changed = path.read_text(), path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = {}
+    return Holder(number, content, text, changed)
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """The present holder of the job with this folder, or the dead one that held it last; None if nobody does."""
+    while numbers := _numbers(folder):
+        if holder := _read(folder, max(numbers)):
+            return holder
+        time.sleep(RETRY_S)  # it went, or changed hands and the listing is not new
+    return None
+
+
+def is_gone(content: dict) -> bool:
+    """Whether the process that wrote this is known not to run any more: only if it ran on this machine."""
+    me, other = _process(os.getpid()), content.get("process")
+    return bool(me and other) and me.split()[:2] == other.split()[:2] and _process(content["pid"]) != other
+
+
+class _Silence:
+    """For how long holders have written nothing new, by the watcher's own clock."""
+
+    def __init__(self) -> None:
+        self._last, self._since = None, time.monotonic()
+
+    def seconds(self, holder: Holder) -> float:
+        if holder != self._last:
+            self._last, self._since = holder, time.monotonic()
+        return time.monotonic() - self._since
 
 
 class Lease:
@@ -61,36 +115,35 @@ class Lease:
         another process has become the holder.
         """
         said_waiting = False
-        watched, unchanged_since = None, time.monotonic()
+        silence = _Silence()
         while True:
-            number, other, sign_of_life = self._holder()
-            if number == 0:
+            holder = holder_of(self.folder)
+            if holder is None:
                 if self._create(1):
-                    break
+                    self._begin_to_beat(on_loss)
+                    return
                 time.sleep(RETRY_S)
                 continue
-            if (number, sign_of_life) != watched:
-                watched, unchanged_since = (number, sign_of_life), time.monotonic()
+            number, other = holder.number, holder.content
             who = f"{other.get('host')} (process {other.get('pid')}, cluster job {other.get('slurm_job')})"
-            why_dead = self._why_dead(other, time.monotonic() - unchanged_since)
+            why_dead = self._why_dead(holder, silence)
             if why_dead or other.get("key") not in (self.key, None):
                 if not self._create(number + 1):
                     time.sleep(RETRY_S)
                     continue
+                self._begin_to_beat(on_loss)
                 if why_dead:
-                    self.predecessor = other | {"seconds": sign_of_life[1] / 1e9 - other.get("since", 0)}
+                    self.predecessor = other | {"seconds": holder.changed - other.get("since", holder.changed)}
                     on_event("took_over", f"from {who}: {why_dead}")
                 else:
                     on_event("took_over", f"from {who}, which computes what the config or code no longer asks for")
                     self._wait_until_gone(number)
                 self._path(number).unlink(missing_ok=True)
-                break
+                return
             if not said_waiting:
                 on_event("waiting", f"for {who}, which works on the same job since {_clock(other.get('since'))}")
                 said_waiting = True
             time.sleep(min(POLL_S, self.expiry_s / 4))
-        self._thread = threading.Thread(target=self._keep_beating, args=(on_loss,), daemon=True)
-        self._thread.start()
 
     def release(self) -> None:
         """Let the next one in, and leave no empty folder behind."""
@@ -101,53 +154,29 @@ class Lease:
             left.unlink(missing_ok=True)
         remove_if_empty(self.folder)
 
+    def _begin_to_beat(self, on_loss: Callable[[str], None]) -> None:
+        self._thread = threading.Thread(target=self._keep_beating, args=(on_loss,), daemon=True)
+        self._thread.start()
+
     def _path(self, number: int) -> Path:
         return self.folder / f"lease.{number}"
 
-    def _numbers(self) -> list[int]:
-        return [int(path.suffix[1:]) for path in self.folder.glob("lease.*") if path.suffix[1:].isdecimal()]
-
-    def _holder(self) -> tuple[int, dict, object]:
-        """Number, content and sign of life of the present holder; number 0 if there is none."""
-        while numbers := self._numbers():
-            path = self._path(max(numbers))
-            try:
-                text, changed = path.read_text(), path.stat().st_mtime_ns
-            except FileNotFoundError:  # it went, or changed hands and the listing is not new
-                time.sleep(RETRY_S)
-                continue
-            try:
-                content = json.loads(text)
-            except ValueError:
-                content = {}  # just being created
-            return max(numbers), content, (text, changed)
-        return 0, {}, None
-
-    def _why_dead(self, other: dict, unchanged_s: float) -> str | None:
-        if unchanged_s > self.expiry_s:
+    def _why_dead(self, holder: Holder, silence: _Silence) -> str | None:
+        if is_gone(holder.content):
+            return "the process is gone"
+        silent_s = silence.seconds(holder)
+        if silent_s > self.expiry_s:
             return f"no sign of life for {self.expiry_s:g} s"
-        if other.get("process") and self.who["process"]:
-            same_kernel = other["process"].split()[:2] == self.who["process"].split()[:2]
-            if same_kernel and _process(other["pid"]) != other["process"]:
-                return "the process is gone"
-        job_id = other.get("slurm_job")
-        if job_id and job_id != self.who["slurm_job"] and slurm.has_ended(job_id):
+        job_id = holder.content.get("slurm_job")
+        # the scheduler is not asked about one that beats
+        if silent_s > 2 * self.beat_s and job_id and job_id != self.who["slurm_job"] and slurm.has_ended(job_id):
             return f"cluster job {job_id} has ended"
         return None
 
     def _wait_until_gone(self, number: int) -> None:
         """Until the former holder has seen that it is no longer wanted, or is dead."""
-        watched, since = None, time.monotonic()
-        while (path := self._path(number)).exists():
-            try:
-                text, changed = path.read_text(), path.stat().st_mtime_ns
-                other = json.loads(text)
-            except (OSError, ValueError):
-                text, changed, other = "", 0, {}
-            if (text, changed) != watched:
-                watched, since = (text, changed), time.monotonic()
-            if self._why_dead(other, time.monotonic() - since):
-                return
+        silence = _Silence()
+        while (holder := _read(self.folder, number)) and not self._why_dead(holder, silence):
             time.sleep(min(POLL_S, self.expiry_s / 4))
 
     def _content(self) -> str:
@@ -165,7 +194,7 @@ class Lease:
             created.write(self._content())
         # What was listed before may have been old, as listings of network file systems are; after a change of ours it
         # is not.
-        if max(self._numbers(), default=0) > number:
+        if max(_numbers(self.folder), default=0) > number:
             self._path(number).unlink(missing_ok=True)
             return False
         self.number = number
@@ -173,9 +202,9 @@ class Lease:
 
     def _keep_beating(self, on_loss: Callable[[str], None]) -> None:
         while not self._stopping.wait(self.beat_s):
-            holder, other, _ = self._holder()
-            if holder > self.number:
-                on_loss(f"{other.get('host')} (process {other.get('pid')}) has taken over")
+            holder = holder_of(self.folder)
+            if holder and holder.number > self.number:
+                on_loss(f"{holder.content.get('host')} (process {holder.content.get('pid')}) has taken over")
                 return
             self._beat()
 

@@ -1,19 +1,17 @@
-"""How far a workflow is, read from what its jobs leave behind: outputs, records, events, heartbeats.
+"""How far a workflow is, read from what its jobs leave behind: outputs, records, events, leases.
 
 Nothing is asked of Snakemake, whose main process may be on another machine, or dead. What it has submitted and the
 cluster has not begun is waiting, like what it has not submitted yet.
 """
 
-import json
 import socket
-import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from sonolens.jobs import lease, life, provenance, slurm
+from sonolens.jobs import finishing, lease, life, provenance, slurm
 from sonolens.overview.audit import judge, read_record
 from sonolens.overview.planned import PlannedJob, with_makers
 from sonolens.overview.wording import age
@@ -33,13 +31,6 @@ class State(StrEnum):
     LOST = "lost"  # began and does not run any more, and said nothing: killed, out of memory, node lost
 
 
-class Heartbeat(NamedTuple):
-    """What the holder of a job wrote last."""
-
-    content: dict  # host, pid, slurm_job, and done, total, unit once it counts
-    changed: float  # seconds since 1970, by the clock of the file system
-
-
 class ClusterAttempt(NamedTuple):
     """What the cluster began for a job last. Its log is made when it begins, before the job can say anything."""
 
@@ -54,7 +45,7 @@ class Sighting(NamedTuple):
     job: PlannedJob
     state: State
     detail: str
-    heartbeat: Heartbeat | None
+    holder: lease.Holder | None
     events: list[dict]
     logs: list[str]
 
@@ -125,9 +116,9 @@ class Watcher:
 
     def _sighting(self, job: PlannedJob, is_recorded: bool, is_outdated: bool, now: float) -> Sighting:
         events = self._events(f"logs/{job.name}.jsonl") or []
-        heartbeat = newest_heartbeat(job.name)
-        if heartbeat and why_dead(heartbeat, now) is None:
-            return Sighting(job, State.RUNNING, "", heartbeat, events, [])
+        holder = lease.holder_of(finishing.CHECKPOINTS / job.name)
+        if holder and why_dead(holder, now) is None:
+            return Sighting(job, State.RUNNING, "", holder, events, [])
         if all(Path(path).exists() for path in job.outputs):
             state = State.OUTDATED if is_outdated else State.DONE
             return Sighting(job, state, "" if is_recorded else "without a record", None, events, [])
@@ -136,8 +127,8 @@ class Watcher:
         if attempt and attempt.job_id not in [event["slurm_job"] for event in events]:
             state, detail = self._speechless(attempt, now)
         else:
-            state, detail = self._unfinished(events, heartbeat, now)
-        return Sighting(job, state, detail, heartbeat, events, logs)
+            state, detail = self._unfinished(events, holder, now)
+        return Sighting(job, state, detail, holder, events, logs)
 
     def _has_ended(self, job_id: str) -> bool | None:
         if job_id not in self._answers:
@@ -152,7 +143,7 @@ class Watcher:
         since = f"cluster job {attempt.job_id} began {age(now - attempt.began)} ago"
         return State.RUNNING, since if is_over is False else f"{since}, unknown"
 
-    def _unfinished(self, events: list[dict], heartbeat: Heartbeat | None, now: float) -> tuple[State, str]:
+    def _unfinished(self, events: list[dict], holder: lease.Holder | None, now: float) -> tuple[State, str]:
         """State of a job whose outputs are not there and that nobody holds, with what is known of it."""
         if not events:
             return State.WAITING, ""
@@ -163,8 +154,8 @@ class Watcher:
             return State.WAITING, f"interrupted: {last['detail']}"
         if last["event"] in ("finished", "adopted"):
             return State.WAITING, ""  # its outputs have been removed to be made again
-        if heartbeat:
-            return State.LOST, why_dead(heartbeat, now) or ""
+        if holder:
+            return State.LOST, why_dead(holder, now) or ""
         if last["host"] == socket.gethostname():
             is_there = Path(f"/proc/{last['pid']}").exists()
             return (State.RUNNING, "") if is_there else (State.LOST, f"process {last['pid']} is gone")
@@ -187,27 +178,13 @@ def newest_attempt(folder: str) -> ClusterAttempt | None:
         return None
 
 
-def newest_heartbeat(job: str, folder: str | Path = "checkpoints") -> Heartbeat | None:
-    """Of the present holder of a job, or of the one that died holding it; None if nobody does."""
-    held = [path for path in (Path(folder) / job).glob("lease.*") if path.suffix[1:].isdecimal()]
-    if not held:
-        return None
-    path = max(held, key=lambda path: int(path.suffix[1:]))
-    try:
-        return Heartbeat(json.loads(path.read_text()), path.stat().st_mtime)
-    except FileNotFoundError:  # just released
-        return None
-    except ValueError:  # just being created
-        return Heartbeat({}, time.time())
-
-
-def why_dead(heartbeat: Heartbeat, now: float) -> str | None:
+def why_dead(holder: lease.Holder, now: float) -> str | None:
     """Why the holder of a job is taken for dead; None while it seems to live."""
-    holder, silent_s = heartbeat.content, now - heartbeat.changed
+    silent_s = now - holder.changed
     if silent_s > lease.EXPIRY_S:
         return f"no sign of life for {age(silent_s)}"
-    if holder and holder["host"] == socket.gethostname() and not Path(f"/proc/{holder['pid']}").exists():
-        return f"process {holder['pid']} is gone"
+    if lease.is_gone(holder.content):
+        return f"process {holder.content['pid']} is gone"
     return None
 
 

@@ -64,9 +64,9 @@ def _stage(name: str, sightings: list[Sighting], name_width: int, n_width: int) 
 
 def _running(sighting: Sighting, now: float) -> list[str]:
     """How far a job is, where, and when it was last heard of."""
-    if not sighting.heartbeat:
+    if not sighting.holder:
         return [f"{sighting.job.name}  {sighting.detail}".rstrip()]
-    content = sighting.heartbeat.content
+    content = sighting.holder.content
     parts = [sighting.job.name]
     if "done" in content and content["total"]:
         share = content["done"] / content["total"]
@@ -75,7 +75,7 @@ def _running(sighting: Sighting, now: float) -> list[str]:
         parts.append(
             f"on {content['host']}" + (f", cluster job {content['slurm_job']}" if content["slurm_job"] else "")
         )
-    return ["  ".join([*parts, f"heard of {age(now - sighting.heartbeat.changed)} ago"])]
+    return ["  ".join([*parts, f"heard of {age(now - sighting.holder.changed)} ago"])]
 
 
 def _ended(sighting: Sighting) -> list[str]:
