@@ -213,6 +213,16 @@ def test_what_happened_stands_in_one_place(night, lam, said):
     ), night.life(f"train_sae/{cell(lam)}")
 
 
+def test_the_status_command_tells_of_all_of_them(night):
+    command = [".venv/bin/python", "workflow_scripts/status.py", *OVERLAY]
+    told = subprocess.run(
+        command, cwd=night.folder, env=night.cluster.environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(rf"^train_sae .* {len(LAMS)} of +{len(LAMS)} done", told, re.MULTILINE)
+    for lam, event in [(CANCELLED, "interrupted"), (KILLED, "lost"), (NODE, "lost"), (DISK, "failed")]:
+        assert re.search(rf"{re.escape(cell(lam))}  {event}: ", told), told
+
+
 @pytest.mark.parametrize("lam", [CANCELLED, KILLED, LIMIT, NEAR_LIMIT, NODE, DISK])
 def test_a_cell_went_on_where_it_was(night, lam):
     assert "resumed" in night.events(f"train_sae/{cell(lam)}")
