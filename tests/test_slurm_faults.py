@@ -214,7 +214,7 @@ def test_what_happened_stands_in_one_place(night, lam, said):
 
 
 def test_the_status_command_tells_of_all_of_them(night):
-    command = [".venv/bin/python", "workflow_scripts/status.py", *OVERLAY]
+    command = [".venv/bin/python", "workflow_scripts/status.py", "--all", *OVERLAY]
     told = subprocess.run(
         command, cwd=night.folder, env=night.cluster.environment, capture_output=True, text=True, check=True
     ).stdout

@@ -75,8 +75,8 @@ def look(cluster: dict[str, bool] | None = None) -> Sighting:
     return Watcher([JOB], (cluster or {}).get).look(NOW)[0]
 
 
-def described(jobs: list[PlannedJob], width: int = 200) -> str:
-    return watching_text.describe(Watcher(jobs, {}.get).look(NOW), NOW, width)
+def described(jobs: list[PlannedJob], width: int = 200, is_whole: bool = False) -> str:
+    return watching_text.describe(Watcher(jobs, {}.get).look(NOW), NOW, width, is_whole)
 
 
 def test_what_nothing_is_known_of_waits():
@@ -292,11 +292,15 @@ def test_only_the_last_events_are_told_and_long_lists_are_cut():
     for number, job in enumerate(jobs):
         happen(f"failed: reason {number:02d}", job=job, ago_s=1000 - number)
     text = described(jobs)
-    assert "and 10 more" in text
-    story = text.partition("what happened\n")[2]
+    assert "failed (20 of 30; --all shows them)\n" in text
+    story = text.partition("what happened (15 of 30; --all shows them)\n")[2]
     assert len(story.splitlines()) == 15
     assert "reason 14" not in story
     assert story.rstrip().endswith("reason 29")
+    whole = described(jobs, is_whole=True)
+    assert "--all" not in whole
+    assert len(whole.partition("what happened\n")[2].splitlines()) == 30
+    assert all(f"reason {number:02d}" in whole.partition("what happened\n")[0] for number in range(30))
 
 
 def test_lines_are_no_longer_than_the_terminal():

@@ -193,12 +193,12 @@ def moment(event: dict) -> float:
     return datetime.fromisoformat(event["time"]).timestamp()
 
 
-def remarkable(sightings: Iterable[Sighting], n_last: int) -> list[tuple[str, dict]]:
-    """The last events of all jobs that are out of the ordinary, with the job's name, oldest first."""
+def remarkable(sightings: Iterable[Sighting]) -> list[tuple[str, dict]]:
+    """The events of all jobs that are out of the ordinary, with the job's name, oldest first."""
     found = [
         (sighting.job.name, event)
         for sighting in sightings
         for event in sighting.events
         if event["event"] not in ORDINARY
     ]
-    return sorted(found, key=lambda named: moment(named[1]))[-n_last:]
+    return sorted(found, key=lambda named: moment(named[1]))

@@ -8,10 +8,14 @@ from sonolens.overview.wording import age, clock
 BAR_WIDTH = 24
 
 
-def describe(sightings: list[Sighting], now: float, width: int, n_listed: int = 20, n_events: int = 15) -> str:
+N_LISTED, N_EVENTS = 20, 15
+
+
+def describe(sightings: list[Sighting], now: float, width: int, is_whole: bool = False) -> str:
     """Stages with their progress, then the jobs that run, failed or were lost, then what happened.
 
-    now: seconds since 1970; width: of the terminal in characters, at which lines are cut; n_listed: jobs of a kind
+    now: seconds since 1970; width: of the terminal in characters, at which lines are cut; is_whole: all jobs and
+    events, not N_LISTED of a kind and the last N_EVENTS
     """
     lines = _stages(sightings)
     kinds = {
@@ -25,15 +29,17 @@ def describe(sightings: list[Sighting], now: float, width: int, n_listed: int = 
         ],
         "what happened": [
             [f"{clock(moment(event)):<17}{name}  {event['event'].replace('_', ' ')}: {event['detail']}"]
-            for name, event in remarkable(sightings, n_events)
+            for name, event in remarkable(sightings)
         ],
     }
     for title, entries in kinds.items():
-        shown = entries if title == "what happened" else entries[:n_listed]
+        shown = entries[-N_EVENTS:] if title == "what happened" else entries[:N_LISTED]
+        if is_whole:
+            shown = entries
+        if len(entries) > len(shown):
+            title = f"{title} ({len(shown)} of {len(entries)}; --all shows them)"
         if shown:
             lines += ["", title, *(f"  {line}" for entry in shown for line in entry)]
-        if len(entries) > len(shown):
-            lines.append(f"  and {len(entries) - len(shown)} more")
     return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in lines)
 
 
