@@ -12,8 +12,8 @@ from sonolens.report import claims, findings, paper
 from sonolens.report.captions import inline_html, read_caption
 from sonolens.report.csv_tables import text
 from sonolens.report.matched_sparsity import explained_variance_at, overlap
+from sonolens.report.origin import origin
 from sonolens.report.page import SECTIONS, TITLES, config_yaml, is_number, short_number, span
-from sonolens.report.provenance import origin
 from synthetic_results import SyntheticResults, write
 
 FIXED_COLUMNS = [

@@ -13,7 +13,7 @@ from sonolens.jobs.provenance import git_commit
 from sonolens.report import findings
 from sonolens.report.captions import read_caption
 from sonolens.report.csv_tables import CELL_FIRST
-from sonolens.report.provenance import origin
+from sonolens.report.origin import origin
 
 
 class Section(NamedTuple):
