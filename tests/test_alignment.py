@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sonolens import experiment, plugins, tables
 from sonolens.encoders import spectrogram_codec
+from sonolens.encoders.geometry import FrameGeometry
 from sonolens.labels import alignment, amplitude, bins, fine, pitch, timbre
-from sonolens.labels.alignment import FrameGeometry
 from sonolens.labels.fine import FineTrack
 
 GEOMETRIES = [
@@ -152,7 +152,7 @@ def test_a_click_through_the_mini_codecs(name, tmp_path):
     experiment.check(settings, card["options"])
     module, weights = plugins.load("encoders", name), tmp_path / "weights.safetensors"
     spectrogram_codec.write_weights(weights, module.build(settings).state_dict(), {"module": name, "options": settings})
-    encoder = module.load(weights, settings, "cpu")
+    encoder = module.load([weights], settings, "cpu")
     geometry = FrameGeometry(card["sample_rate_hz"], card["hop_samples"])
     offsets = []
     for clicked in RNG.integers(6000, 10000, 12):
@@ -160,7 +160,7 @@ def test_a_click_through_the_mini_codecs(name, tmp_path):
         audio[clicked] = 1.0
         latents = encoder.encode(audio[None]).astype(np.float64)
         moved = centre_of(((latents - latents[3]) ** 2).sum(axis=1))
-        time_s = np.interp(moved, np.arange(len(latents)), encoder.frame_time_s(np.arange(len(latents))))
+        time_s = np.interp(moved, np.arange(len(latents)), encoder.geometry.frame_time_s(np.arange(len(latents))))
         assert time_s == pytest.approx(clicked / 16000, abs=0.01)
         labels = 10 ** (pooled(amplitude, audio, geometry).astype(np.float64) / 10)
         offsets.append(centre_of(np.where(labels > 1.001e-7, labels, 0)) - moved)

@@ -14,6 +14,7 @@ from sonolens import audio, codec_evaluation, codec_training, experiment, plugin
 from sonolens.codec_fitting import fit_codec
 from sonolens.codec_quality import mean_interval, pitch_kept_share
 from sonolens.encoders import minirvq, minivae, spectrogram_codec
+from sonolens.encoders.geometry import FrameGeometry
 from sonolens.encoders.quantiser import ResidualQuantiser, nearest
 from sonolens.encoders.spectrogram_codec import D_LATENT, HOP, N_BINS, read_weights, write_weights
 from sonolens.labels.fine import FineTrack
@@ -54,7 +55,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def codec(weights):
     """A function that loads one of the codecs with other options."""
-    return lambda name, **changes: MODULES[name].load(weights[name], options(name, **changes), "cpu")
+    return lambda name, **changes: MODULES[name].load([weights[name]], options(name, **changes), "cpu")
 
 
 def in_chunks_of(encoder, chunk_frames: int):
@@ -83,7 +84,7 @@ def test_a_click_moves_the_latents_of_its_own_frame_most_and_evenly_to_both_side
     assert abs(int(moved.argmax()) - 20) <= 1
     reach = np.flatnonzero(moved > 1e-5)
     assert (reach.min() + reach.max()) / 2 == 20
-    assert encoder.frame_time_s(np.array([20]))[0] == pytest.approx((20 * HOP + HOP / 2) / RATE_HZ)
+    assert encoder.geometry.frame_time_s(np.array([20]))[0] == pytest.approx((20 * HOP + HOP / 2) / RATE_HZ)
 
 
 @given(n_samples=st.integers(1, 5 * HOP))
@@ -122,7 +123,7 @@ def test_an_initial_phase_follows_from_the_frame_alone():
 @settings(max_examples=15, deadline=None)
 @given(n_samples=st.integers(1, 4 * HOP + 1))
 def test_shapes_of_any_length(weights, name, n_samples):
-    encoder = MODULES[name].load(weights[name], options(name), "cpu")
+    encoder = MODULES[name].load([weights[name]], options(name), "cpu")
     latents = encoder.encode(tones(n_samples)[None])
     n_frames = -(-n_samples // HOP)
     assert latents.shape == (n_frames, encoder.d_latent) and latents.dtype == np.float32
@@ -181,7 +182,7 @@ EDGES = [20 * HOP, 20 * HOP + 1, 20 * HOP - 1, 40 * HOP, 40 * HOP + 1, 41 * HOP]
 @given(n_samples=st.sampled_from(EDGES) | st.integers(HOP, 70 * HOP))
 @example(n_samples=EDGES[1])
 def test_encoding_in_chunks_is_encoding_in_one_piece(weights, name, latent, n_samples):
-    encoder = MODULES[name].load(weights[name], options(name, latent=latent), "cpu")
+    encoder = MODULES[name].load([weights[name]], options(name, latent=latent), "cpu")
     samples = tones(n_samples, n_samples)[None]
     whole = in_chunks_of(encoder, 10_000).encode(samples)
     np.testing.assert_allclose(in_chunks_of(encoder, 20).encode(samples), whole, atol=1e-4)
@@ -416,7 +417,7 @@ def test_a_codec_is_fitted_to_the_train_split_alone(tmp_path):
     first = (tmp_path / "w.safetensors").read_bytes()
     fit_codec("minivae", [manifest], outputs, options("minivae"), 0, "cpu")
     assert (tmp_path / "w.safetensors").read_bytes() == first
-    assert minivae.load(outputs["weights"], options("minivae"), "cpu").encode(tones(999)[None]).shape == (4, 64)
+    assert minivae.load([outputs["weights"]], options("minivae"), "cpu").encode(tones(999)[None]).shape == (4, 64)
 
 
 def test_splits_that_are_missing_are_named(tmp_path):
@@ -455,6 +456,7 @@ class Framed:
     """An encoder that loses nothing but 6 dB: a latent is a hop of samples."""
 
     name, sample_rate_hz, n_channels, d_latent, hop_samples = "framed", RATE_HZ, 1, HOP, HOP
+    geometry = FrameGeometry(RATE_HZ, HOP)
 
     def encode(self, samples: np.ndarray) -> np.ndarray:
         return np.pad(samples[0], (0, -samples.shape[1] % HOP)).reshape(-1, HOP)

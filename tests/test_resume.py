@@ -12,6 +12,7 @@ import torch
 
 from sonolens import extraction, tables
 from sonolens.encoders import minirvq, minivae
+from sonolens.encoders.geometry import FrameGeometry
 from sonolens.jobs import slurm, torch_state
 from sonolens.jobs.checkpoints import Checkpoints
 from sonolens.jobs.clip_journal import ClipJournal
@@ -123,6 +124,7 @@ class Squares:
     """An encoder of one frame a tenth of a second; it counts what it encodes."""
 
     name, sample_rate_hz, n_channels, d_latent, hop_samples = "squares", 8000, 1, 3, 800
+    geometry = FrameGeometry(8000, 800)
 
     def __init__(self):
         self.n_encoded = 0
@@ -130,6 +132,13 @@ class Squares:
     def encode(self, audio: np.ndarray) -> np.ndarray:
         self.n_encoded += 1
         return np.square(audio[0].reshape(-1, 800)[:, :3])
+
+
+class SociableSquares(Squares):
+    """The same, but what it gives depends on how many are encoded together."""
+
+    def encode_batch(self, audios: list[np.ndarray]) -> list[np.ndarray]:
+        return [self.encode(audio) + len(audios) for audio in audios]
 
 
 @pytest.fixture
@@ -145,19 +154,26 @@ def shard(tmp_path):
     return str(tmp_path / "manifest.parquet")
 
 
-def test_extraction_goes_on_with_the_next_clip(shard, resumption, tmp_path):
+@pytest.mark.parametrize("encoder_class", [Squares, SociableSquares])
+@pytest.mark.parametrize("n_lost", [0, 2])
+def test_extraction_goes_on_with_the_next_clips(shard, resumption, tmp_path, monkeypatch, encoder_class, n_lost):
     def extract(encoder, name, made):
         extraction.extract(encoder, shard, 0, f"{tmp_path}/{name}.npy", f"{tmp_path}/{name}.parquet", "float16", made)
 
-    whole, broken = Squares(), Squares()
+    # clips of 0.1, 0.2, 0.3, 0.4 and 0.5 s: two together, then each of the others alone
+    monkeypatch.setattr(extraction, "GROUP_SECONDS", 0.35)
+    whole, broken = encoder_class(), encoder_class()
     extract(whole, "whole", resumption())
-    with pytest.raises(Interrupted, match="at 2 of 5 clips"):
-        extract(broken, "broken", stop_at(resumption(tmp_path / "saved"), 2))
+    with pytest.raises(Interrupted, match="at 3 of 5 clips"):
+        extract(broken, "broken", stop_at(resumption(tmp_path / "saved"), 3))
     assert not (tmp_path / "broken.npy").exists()
     with (tmp_path / "saved/clips.data").open("ab") as data:
-        data.write(b"what a dying node left of a third clip")
+        data.write(b"what a dying node left of a fourth clip")
+    index = tmp_path / "saved/clips.jsonl"
+    index.write_bytes(b"".join(index.read_bytes().splitlines(keepends=True)[: 3 - n_lost]))
     extract(broken, "broken", resumption(tmp_path / "saved"))
-    assert (whole.n_encoded, broken.n_encoded) == (5, 5)
+    # of a group that was left half done, all are encoded again
+    assert (whole.n_encoded, broken.n_encoded) == (5, 8 if n_lost else 5)
     assert (tmp_path / "broken.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
     assert np.load(tmp_path / "whole.npy").shape == (15, 3)
     frames = [tables.read(tmp_path / f"{name}.parquet", tables.LATENT_FRAMES) for name in ("whole", "broken")]

@@ -7,7 +7,7 @@ from tqdm import tqdm
 from sonolens import audio, tables
 from sonolens.audio_distance import log_spectral_distance_db
 from sonolens.codec_quality import mean_interval, pitch_kept_share
-from sonolens.encoders.contract import Encoder
+from sonolens.encoders.contract import Encoder, decode, side_of
 from sonolens.files import write_json
 from sonolens.labels import pitch
 
@@ -41,7 +41,7 @@ def evaluate_codec(
     clips = []
     for clip in tqdm(test.itertuples(), total=len(test), desc=f"decoding with {name}", mininterval=5):
         original = audio.load(clip.path, encoder.sample_rate_hz, encoder.n_channels)
-        decoded = encoder.decode(encoder.encode(original))[:, : original.shape[1]]
+        decoded = decode(encoder, encoder.encode(original), side_of(encoder, original))[:, : original.shape[1]]
         original_track = tracks[clip.clip_id] if tracks else track(original)
         clips.append(
             {

@@ -1,4 +1,4 @@
-"""Long recordings in pieces: each piece is read with enough context on both sides that the seams do not show."""
+"""Long latents decoded in chunks, each read with enough context on both sides that the seams do not show."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -27,34 +27,6 @@ def chunks(n_frames: int, chunk_frames: int, context_frames: int) -> Iterator[Ch
         yield Chunk(start, stop, max(start - context_frames, 0), min(stop + context_frames, n_frames))
 
 
-def encode_in_chunks(
-    encode: Callable[[np.ndarray], np.ndarray],
-    audio: np.ndarray,
-    hop_samples: int,
-    chunk_frames: int,
-    context_frames: int,
-) -> np.ndarray:
-    """Encode audio (n_channels, n_samples) piece by piece; latents (n_frames, d), n_frames = ceil(n_samples / hop).
-
-    `encode` takes (n_channels, m) to (ceil(m / hop), d). The result is that of one piece when an output frame depends
-    on at most context_frames frames to either side; what is left is the rounding of sums. Memory is bounded by one
-    chunk beside the input and the output.
-    """
-    n_samples = audio.shape[-1]
-    n_frames = -(-n_samples // hop_samples)
-    latents = None
-    for chunk in chunks(n_frames, chunk_frames, context_frames):
-        piece = encode(audio[..., chunk.read_start * hop_samples : chunk.read_stop * hop_samples])
-        if len(piece) != chunk.read_stop - chunk.read_start:
-            raise ValueError(f"encode gave {len(piece)} frames for {chunk.read_stop - chunk.read_start} hops of audio")
-        if latents is None:
-            latents = np.empty((n_frames, piece.shape[1]), np.float32)
-        latents[chunk.start : chunk.stop] = piece[chunk.start - chunk.read_start : chunk.stop - chunk.read_start]
-    if latents is None:
-        raise ValueError("audio of no samples cannot be encoded")
-    return latents
-
-
 def decode_in_chunks(
     decode: Callable[[np.ndarray, int], np.ndarray],
     latents: np.ndarray,
@@ -65,7 +37,8 @@ def decode_in_chunks(
     """Decode latents (n_frames, d) piece by piece; audio (n_channels, n_frames · hop_samples) float32.
 
     `decode` takes (m, d) and the index of its first frame (whatever it draws at random must follow from that index)
-    to (n_channels, m · hop). The same as in one piece under the condition of encode_in_chunks.
+    to (n_channels, m · hop). The result is that of one piece when a hop of audio depends on at most context_frames
+    frames to either side; what is left is the rounding of sums. Memory is bounded by one chunk beside input and output.
     """
     n_frames = len(latents)
     audio = None

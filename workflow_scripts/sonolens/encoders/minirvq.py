@@ -3,8 +3,6 @@
 Quantised as in SoundStream (Zeghidour et al. 2021): 50 frames a second, n_codebooks codes each.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
@@ -51,9 +49,9 @@ def train(
     return train_net(build(options), audio, options, seed, device, resumption)
 
 
-def load(weights: str | Path, options: dict, device: str) -> Encoder:
-    """The codec trained to `weights`; of the options only `latent` is read."""
-    state, trained_options = read_weights(weights, "minirvq")
+def load(weights: list[str], options: dict, device: str) -> Encoder:
+    """The codec trained to the one file of `weights`; of the options only `latent` is read."""
+    state, trained_options = read_weights(*weights, "minirvq")
     net = build(trained_options)
     net.load_state_dict(state)
     return MiniRvq(net, options["latent"], device)

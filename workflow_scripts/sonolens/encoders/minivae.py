@@ -4,7 +4,7 @@ In kind the mel-VAE and vocoder of AudioLDM (Liu et al. 2023), at a size that tw
 """
 
 import zlib
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -67,13 +67,17 @@ class MiniVae(SpectrogramCodec):
     def latents_of(self, z: Tensor) -> Tensor:
         return z if self.latent == "sample" else split_posterior(z)[0]
 
-    def encode(self, audio: np.ndarray) -> np.ndarray:
-        """audio (1, n_samples) float32 -> latents (n_frames, D_LATENT) float32; contract.Encoder."""
-        encoded = super().encode(audio)
+    def encode_batch(self, audios: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """audios (1, n_samples) float32 -> latents (n_frames, D_LATENT) float32 of each; contract.Encoder."""
+        encoded = super().encode_batch(audios)
         if self.latent == "mean":
             return encoded
-        mean, log_scale = split_posterior(torch.from_numpy(encoded))
-        # Drawn for the whole recording at once: neither the chunks nor what else is encoded moves it.
+        return [self._sampled(z, audio) for z, audio in zip(encoded, audios, strict=True)]
+
+    def _sampled(self, z: np.ndarray, audio: np.ndarray) -> np.ndarray:
+        """A sample of the posterior z (T, 2·D_LATENT): (T, D_LATENT)."""
+        mean, log_scale = split_posterior(torch.from_numpy(z))
+        # Drawn for the whole recording at once: neither the pieces nor what else is encoded moves it.
         rng = np.random.default_rng([self.sample_seed, zlib.crc32(np.asarray(audio, np.float32).tobytes())])
         return mean.numpy() + log_scale.exp().numpy() * rng.standard_normal(mean.shape, dtype=np.float32)
 
@@ -91,9 +95,9 @@ def train(
     return train_net(build(options), audio, options, seed, device, resumption)
 
 
-def load(weights: str | Path, options: dict, device: str) -> Encoder:
-    """The codec trained to `weights`; of the options only `latent` and `sample_seed` are read."""
-    state, trained_options = read_weights(weights, "minivae")
+def load(weights: list[str], options: dict, device: str) -> Encoder:
+    """The codec trained to the one file of `weights`; of the options only `latent` and `sample_seed` are read."""
+    state, trained_options = read_weights(*weights, "minivae")
     net = build(trained_options)
     net.load_state_dict(state)
     return MiniVae(net, options["latent"], options["sample_seed"], device)

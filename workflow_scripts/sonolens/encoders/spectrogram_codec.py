@@ -7,6 +7,7 @@ same result as in one piece, to the rounding of sums.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,10 @@ from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sonolens.encoders.chunking import decode_in_chunks, encode_in_chunks
+from sonolens.encoders.checks import checked_audio, checked_latents
+from sonolens.encoders.chunking import decode_in_chunks
+from sonolens.encoders.geometry import FrameGeometry
+from sonolens.encoders.pieces import Reach, encode_in_pieces
 from sonolens.files import replacing
 
 SAMPLE_RATE_HZ = 16_000
@@ -183,6 +187,7 @@ class SpectrogramCodec:
     n_channels = 1
     d_latent = D_LATENT
     hop_samples = HOP
+    geometry = FrameGeometry(SAMPLE_RATE_HZ, HOP)
 
     def __init__(self, name: str, net: SpectrogramNet, device: str, chunk_frames: int = CHUNK_FRAMES):
         self.name = name
@@ -190,37 +195,32 @@ class SpectrogramCodec:
         self.device = device
         self.chunk_frames = chunk_frames
 
-    def frame_time_s(self, frame_index: np.ndarray) -> np.ndarray:
-        """Frame i stands for (i + 0.5) hops: no stage is causal."""
-        return (np.asarray(frame_index) + 0.5) * self.hop_samples / self.sample_rate_hz
-
     def latents_of(self, z: Tensor) -> Tensor:
-        """What the bottleneck makes of z (T, d_in): (T, d)."""
+        """What the bottleneck makes of z (..., T, d_in): (..., T, d)."""
         raise NotImplementedError
 
     def encode(self, audio: np.ndarray) -> np.ndarray:
         """audio (1, n_samples) float32 -> latents (ceil(n_samples / HOP), D_LATENT) float32; contract.Encoder."""
-        audio = np.asarray(audio, np.float32)
-        if audio.ndim != 2 or audio.shape[0] != self.n_channels or audio.shape[1] == 0:
-            raise ValueError(f"{self.name} encodes audio of shape (1, n_samples), got {audio.shape}")
+        return self.encode_batch([audio])[0]
+
+    def encode_batch(self, audios: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same for many recordings of any lengths, side by side."""
+        audios = [checked_audio(self, audio) for audio in audios]
         # Two frames more than the network reaches: those whose window would run over the edge of the piece.
-        context_frames = self.net.context_frames + -(-PADDING // HOP)
-        return encode_in_chunks(self._encode_piece, audio, HOP, self.chunk_frames, context_frames)
+        reach = self.net.context_frames + -(-PADDING // HOP)
+        return encode_in_pieces(self._encode_pieces, audios, HOP, Reach(reach, reach), self.chunk_frames)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """latents (n_frames, D_LATENT) float32, from the encoder or not -> audio (1, n_frames · HOP) float32."""
-        latents = np.asarray(latents, np.float32)
-        if latents.ndim != 2 or latents.shape[1] != self.d_latent or len(latents) == 0:
-            raise ValueError(f"{self.name} decodes latents of shape (n_frames, {self.d_latent}), got {latents.shape}")
-        if not np.isfinite(latents).all():
-            raise ValueError(f"{self.name} was given latents that are not finite")
+        latents = checked_latents(self, latents)
         context_frames = self.net.context_frames + (N_PHASE_ITERATIONS + 1) * OVERLAPPING_FRAMES
         return decode_in_chunks(self._decode_piece, latents, HOP, self.chunk_frames, context_frames)
 
     @torch.inference_mode()
-    def _encode_piece(self, audio: np.ndarray) -> np.ndarray:
-        compressed = compress(magnitudes(torch.from_numpy(np.ascontiguousarray(audio)).to(self.device)))
-        return self.latents_of(self.net.encode(compressed)[0]).cpu().numpy()
+    def _encode_pieces(self, audio: np.ndarray) -> np.ndarray:
+        """audio (B, 1, n) -> (B, T, d)."""
+        compressed = compress(magnitudes(torch.from_numpy(audio[:, 0]).to(self.device)))
+        return self.latents_of(self.net.encode(compressed)).cpu().numpy()
 
     @torch.inference_mode()
     def _decode_piece(self, latents: np.ndarray, first_frame: int) -> np.ndarray:

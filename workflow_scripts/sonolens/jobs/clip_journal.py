@@ -91,17 +91,33 @@ class ClipJournal:
 
 
 @contextlib.contextmanager
-def clip_by_clip(
-    clips: list, measure: Callable[[object], list[np.ndarray]], resumption: Resumption, doing: str
+def group_by_group(
+    groups: list[list], measure: Callable[[list], list[list[np.ndarray]]], resumption: Resumption, doing: str
 ) -> Iterator[ClipJournal]:
-    """The journal of `measure(clip)` for every clip, those that an earlier attempt has measured left as they are.
+    """The journal of `measure(clips)` for every group of clips, which gives the arrays of each clip in it.
 
-    clips: rows of a manifest, with an attribute `clip_id`. Raises Interrupted if the job has to leave.
+    clips: rows of a manifest, with an attribute `clip_id`. What an earlier attempt has measured is left as it is; of a
+    group that it left half done the whole is measured again, since what a clip gives may depend, in the last bit, on
+    its company. Raises Interrupted if the job has to leave.
     """
+    n_clips = sum(map(len, groups))
     with ClipJournal(resumption.folder, resumption.say) as journal:
         if len(journal):
-            resumption.say("resumed", f"at clip {len(journal)} of {len(clips)}")
-        for clip in tqdm(clips[len(journal) :], total=len(clips), initial=len(journal), desc=doing, mininterval=5):
-            journal.append(clip.clip_id, measure(clip))
-            resumption.after(len(journal), len(clips), "clips", journal.flush)
+            resumption.say("resumed", f"at clip {len(journal)} of {n_clips}")
+        with tqdm(total=n_clips, initial=len(journal), desc=doing, mininterval=5) as progress:
+            n_passed = 0
+            for group in groups:
+                n_known = max(0, len(journal) - n_passed)
+                n_passed += len(group)
+                if n_known >= len(group):
+                    continue
+                for clip, arrays in list(zip(group, measure(group), strict=True))[n_known:]:
+                    journal.append(clip.clip_id, arrays)
+                    progress.update()
+                resumption.after(len(journal), n_clips, "clips", journal.flush)
         yield journal
+
+
+def clip_by_clip(clips: list, measure: Callable[[object], list[np.ndarray]], resumption: Resumption, doing: str):
+    """The same with one clip at a time: `measure(clip)` gives its arrays."""
+    return group_by_group([[clip] for clip in clips], lambda group: [measure(group[0])], resumption, doing)

@@ -1,7 +1,7 @@
 """From the fine grid to the frames of an encoder.
 
-Latent frame i stands for the time (i + offset)·hop/sample_rate, offset 0.5 unless the encoder's card declares another,
-and covers one hop around it. Bounds are whole-number arithmetic: nothing drifts, however long the recording.
+A latent frame stands for the time that its encoder's geometry says, and covers one hop around it. Bounds are
+whole-number arithmetic: nothing drifts, however long the recording.
 """
 
 from fractions import Fraction
@@ -13,19 +13,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from sonolens import tables
+from sonolens.encoders.geometry import FrameGeometry
 from sonolens.labels import bins
 from sonolens.labels.fine import FINE_FRAMES_PER_S, FineTrack
 
 # Latent frames pooled at once
 BLOCK_FRAMES = 1 << 18
-
-
-class FrameGeometry(NamedTuple):
-    """When an encoder's frames are."""
-
-    sample_rate_hz: int
-    hop_samples: int
-    frame_offset_frames: float = 0.5  # as fits in thousandths
 
 
 def spans(frame_index: np.ndarray, n_fine: np.ndarray, geometry: FrameGeometry) -> tuple[np.ndarray, np.ndarray]:
@@ -37,8 +30,8 @@ def spans(frame_index: np.ndarray, n_fine: np.ndarray, geometry: FrameGeometry) 
     rate, hop = geometry.sample_rate_hz, geometry.hop_samples
     offset = Fraction(geometry.frame_offset_frames).limit_denominator(1000)
     twice, parts = 2 * offset.numerator, offset.denominator
-    # In units of 1 / (2·parts·rate) s: 2·parts·FPS·(i + offset ± 1/2)·hop against 2·parts·rate·(j + 1/2)
-    middle = (2 * parts * frame_index.astype(np.int64) + twice) * hop * FINE_FRAMES_PER_S
+    # In units of 1 / (2·parts·rate) s: 2·parts·FPS·(first sample + (offset ± 1/2)·hop) against 2·parts·rate·(j + 1/2)
+    middle = (2 * parts * geometry.first_sample(frame_index) + twice * hop) * FINE_FRAMES_PER_S
     half_hop, unit = parts * hop * FINE_FRAMES_PER_S, 2 * parts * rate
     first = -((half_hop + parts * rate - middle) // unit)
     stop = -((parts * rate - half_hop - middle) // unit)
@@ -133,7 +126,7 @@ def align(
 
 def _refuse_frames_beyond(frames: pd.DataFrame, n_fine: np.ndarray, geometry: FrameGeometry, path: str) -> None:
     """A latent frame that begins a whole hop after the last label belongs to other audio than the labels do."""
-    starts_s = frames["frame_index"].to_numpy() * (geometry.hop_samples / geometry.sample_rate_hz)
+    starts_s = geometry.first_sample(frames["frame_index"].to_numpy()) / geometry.sample_rate_hz
     beyond = starts_s > n_fine / FINE_FRAMES_PER_S + geometry.hop_samples / geometry.sample_rate_hz
     if beyond.any():
         raise ValueError(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from sonolens import audio, tables
 from sonolens.audio_distance import multi_resolution_log_spectral_distance_db
 from sonolens.codec_quality import pitch_kept_share
-from sonolens.encoders.contract import Encoder
+from sonolens.encoders.contract import Encoder, decode, side_of
 from sonolens.files import replacing, write_json
 from sonolens.labels import pitch
 from sonolens.sae import weights
@@ -43,8 +43,8 @@ def choose_excerpts(
 
 def _middle(clip: NamedTuple, encoder: Encoder, seconds: float) -> Excerpt:
     samples = audio.load(clip.path, encoder.sample_rate_hz, encoder.n_channels)
-    wanted = round(seconds * encoder.sample_rate_hz)
-    start = max(0, (samples.shape[1] - wanted) // 2) // encoder.hop_samples * encoder.hop_samples
+    wanted, period = round(seconds * encoder.sample_rate_hz), encoder.geometry.period_samples
+    start = max(0, (samples.shape[1] - wanted) // 2) // period * period
     return Excerpt(clip, start / encoder.sample_rate_hz, samples[:, start : start + wanted])
 
 
@@ -64,18 +64,20 @@ def decode_excerpts(
 ) -> None:
     """Write what all cells of an encoder are measured against.
 
-    For each excerpt i: original_i and codec_i (n_channels, n_samples), latents_i (n_frames, d_latent), and, where there
-    is one pitch, the tracks of both, original_pitch_i and codec_pitch_i (T,).
+    For each excerpt i: original_i and codec_i (n_channels, n_samples), latents_i (n_frames, d_latent), side_i (what
+    decoding needs beside them, contract.side_of), and, where there is one pitch, the tracks of both, original_pitch_i
+    and codec_pitch_i (T,).
     """
     arrays: dict[str, np.ndarray] = {}
     excerpts = choose_excerpts(manifest_paths, encoder, n_clips, seconds, seed)
     for position, excerpt in enumerate(tqdm(excerpts, desc="excerpts", mininterval=5)):
-        latents = encoder.encode(excerpt.samples)
-        decoded = encoder.decode(latents)[:, : excerpt.samples.shape[1]]
+        latents, side = encoder.encode(excerpt.samples), side_of(encoder, excerpt.samples)
+        decoded = decode(encoder, latents, side)[:, : excerpt.samples.shape[1]]
         arrays |= {
             f"original_{position}": excerpt.samples,
             f"codec_{position}": decoded,
             f"latents_{position}": latents,
+            f"side_{position}": side,
         }
         if excerpt.clip.kind not in WITHOUT_ONE_PITCH:
             arrays[f"original_pitch_{position}"] = _track(excerpt.samples, encoder, pitch_options)
@@ -102,8 +104,8 @@ def evaluate_cell(encoder: Encoder, excerpts_path: str, model_path: str, output_
         n_clips = sum(name.startswith("latents_") for name in excerpts.files)
         for position in tqdm(range(n_clips), desc="excerpts", mininterval=5):
             original, codec = excerpts[f"original_{position}"], excerpts[f"codec_{position}"]
-            decoded = encoder.decode(reconstruct(model_path, excerpts[f"latents_{position}"]))
-            decoded = decoded[:, : original.shape[1]]
+            x_hat = reconstruct(model_path, excerpts[f"latents_{position}"])
+            decoded = decode(encoder, x_hat, excerpts[f"side_{position}"])[:, : original.shape[1]]
             row = {
                 "codec_distance": _distance_db(original, codec),
                 "sae_distance": _distance_db(original, decoded),

@@ -9,6 +9,9 @@ from sonolens.latents import ScaledFrames
 from sonolens.sae.blocks import block_frames
 from sonolens.sae.model import SparseAutoencoder
 
+# Share of a sum of squares that sums in float64 leave over of frames that are all the same
+ALIKE = 1e-12
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -53,7 +56,10 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(model: SparseAutoencoder, frames: ScaledFrames) -> Evaluation:
-    """Run the model over `frames`; memory is bounded by a block of codes."""
+    """Run the model over `frames`; memory is bounded by a block of codes.
+
+    Raises ValueError if all frames are alike: nothing of them can be explained.
+    """
     device = model.W_enc.device
     n_active = torch.zeros(model.n_features, dtype=torch.int64, device=device)
     squared_error, hidden_norm, x_square_sum = [], 0.0, 0.0
@@ -68,6 +74,11 @@ def evaluate(model: SparseAutoencoder, frames: ScaledFrames) -> Evaluation:
         hidden_norm += float(code.h.norm(dim=1).double().sum())
         x_sum += block.sum(axis=0, dtype=np.float64)
         x_square_sum += float((block.astype(np.float64) ** 2).sum())
+    if x_square_sum - (x_sum**2).sum() / len(frames) <= ALIKE * x_square_sum:
+        raise ValueError(
+            f"all {len(frames)} latents of a split are alike: the encoder hears nothing in its recordings, or takes "
+            "the same code for all; look at its weights, and at results/codecs/*/quality.json"
+        )
     return Evaluation(
         squared_error=np.concatenate(squared_error).astype(np.float64),
         x_sum=x_sum,
@@ -93,7 +104,8 @@ def explained_variance_interval(
         total[start : start + 65536] = ((x[slice(start, start + 65536)] - mean) ** 2).sum(axis=1)
     variance = np.bincount(clips, total, n_clips)
     drawn = np.random.default_rng([seed, 1]).integers(0, n_clips, (n_resamples, n_clips))
-    values = 1 - residual[drawn].sum(axis=1) / variance[drawn].sum(axis=1)
+    varies = variance[drawn].sum(axis=1) > 0  # clips of one note on a coarse codec may be of one code
+    values = 1 - residual[drawn][varies].sum(axis=1) / variance[drawn][varies].sum(axis=1)
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
