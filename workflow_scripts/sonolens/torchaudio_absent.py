@@ -1,6 +1,6 @@
-"""Let `torchcrepe` be imported where torchaudio cannot be.
+"""Let `torchcrepe` and `encodec` be imported where torchaudio cannot be.
 
-It imports torchaudio to read and resample files, which this project does with soundfile and soxr. PyPI's torchaudio
+They import torchaudio to read and resample files, which this project does with soundfile and soxr. PyPI's torchaudio
 is a CUDA build that raises OSError, not ImportError, beside a CPU build of torch. Import this module first.
 """
 
