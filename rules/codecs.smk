@@ -1,10 +1,39 @@
 """
-Codecs: the encoders that the workflow itself trains, and what they keep of the test split.
+Codecs: the released weights of encoders, those that the workflow itself trains, and what they keep of the test split.
 
 Needs   results/datasets/{dataset}/manifest.parquet, shards.json
         results/labels/pitch/frames/{dataset}/    the originals' pitch, so that only decoded sound is tracked
-Makes   results/codecs/{encoder}/                 weights.safetensors, config.json, history.parquet, quality.json
+Makes   resources/encoders/{module}/              released files, verified
+        results/codecs/{encoder}/                 weights.safetensors, config.json, history.parquet, quality.json
 """
+
+
+# Its code is no input: what is fetched is known by its sum, and gigabytes are not fetched again for an edit
+rule fetch_weights:
+    """One file of released weights, on the machine where snakemake was started: compute nodes may have no internet."""
+    input:
+        local=unverified_local_file,
+    output:
+        "resources/encoders/{module}/{file}",
+    log:
+        "logs/fetch_weights/{module}/{file}.log",
+    benchmark:
+        "benchmarks/fetch_weights/{module}/{file}.tsv"
+    wildcard_constraints:
+        module=any_of({module for module, _ in RELEASED_FILES}),
+        file=any_of({file for _, file in RELEASED_FILES}),
+    localrule: True
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(600),
+        source=source_of_released_file,
+    params:
+        released=released_file,
+    script:
+        "../workflow_scripts/fetch_weights.py"
 
 
 rule train_codec:

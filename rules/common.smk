@@ -15,6 +15,8 @@ sys.path.insert(0, str(SCRIPTS))
 
 from sonolens import experiment, plugins, sizing, staleness
 from sonolens.datasets import listing
+from sonolens.downloads import sources
+from sonolens.encoders import own_class
 from sonolens.jobs import finishing
 
 try:
@@ -52,17 +54,17 @@ wildcard_constraints:
 
 
 @cache
-def _reached(script, *modules):
-    """A script, the named plugin modules ("encoders/minivae"), and all of ours that they import, as input paths."""
-    start = [
-        SCRIPTS / script,
-        *(SCRIPTS / "sonolens" / f"{module}.py" for module in modules),
+def _reached(script, *named):
+    """A script, plugin modules by name ("encoders/minivae") or files by path, and all of ours that they import."""
+    start = [SCRIPTS / script]
+    start += [
+        path if isinstance(path, Path) else SCRIPTS / "sonolens" / f"{path}.py" for path in named
     ]
     root = Path(workflow.basedir)
     files = staleness.reached(SCRIPTS, start)
     # relative paths, so that results moved to another clone are not stale there
     if root.samefile(Path.cwd()):
-        files = [path.relative_to(root) for path in files]
+        files = [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
     return [str(path) for path in files]
 
 
@@ -89,8 +91,16 @@ def dataset_code(script):
 
 
 def encoder_code(script):
-    """Input function: code of a script that loads the encoder of wildcard `encoder`."""
-    return _plugin_code("encoders", "encoders", "encoder", script)
+    """Input function: code of a script that loads the encoder of wildcard `encoder`, a user's own file included."""
+    of_module = _plugin_code("encoders", "encoders", "encoder", script)
+
+    def files(wildcards):
+        named = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["module"]
+        if own_class.is_own(named):
+            return _reached(script, *own_class.code_files(named))
+        return of_module(wildcards)
+
+    return files
 
 
 def attribute_code(script):
@@ -198,12 +208,47 @@ def encoder_frames(wildcards):
 
 
 def encoder_weights(wildcards):
-    """Weights of wildcard `encoder`: trained by the workflow, or none if the encoder has none."""
-    return (
-        [f"results/codecs/{wildcards.encoder}/weights.safetensors"]
-        if wildcards.encoder in TRAINED_ENCODERS
-        else []
-    )
+    """Weights of wildcard `encoder`: trained by the workflow, released files, or those of a user's own encoder."""
+    entry = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)
+    if entry["card"]["trained"]:
+        return [f"results/codecs/{wildcards.encoder}/weights.safetensors"]
+    if "weights" in entry:
+        return entry["weights"]
+    return [
+        f"resources/encoders/{entry['module']}/{file['name']}" for file in entry["card"]["files"]
+    ]
+
+
+RELEASED_FILES = {
+    (entry["module"], file["name"]): sources.wanted(file, EXPERIMENT["downloads"])
+    for entry in EXPERIMENT["encoders"]
+    if not entry["card"]["trained"]
+    for file in entry["card"]["files"]
+}
+
+
+def released_file(wildcards):
+    """Params function: what file wildcards `module` and `file` have to be. Where it comes from is no part of that, if
+    its sum is known: another mirror makes nothing stale.
+    """
+    wanted = RELEASED_FILES[wildcards.module, wildcards.file]
+    return {
+        key: value
+        for key, value in wanted.items()
+        if key != "source" or not sources.has_sum(wanted)
+    }
+
+
+def unverified_local_file(wildcards):
+    """Input function: the local file that stands in for one whose sum nobody has stated; others are known by it."""
+    wanted = RELEASED_FILES[wildcards.module, wildcards.file]
+    local = sources.local_source(wanted)
+    return [] if local is None or sources.has_sum(wanted) else [local]
+
+
+def source_of_released_file(wildcards):
+    """Resource function: the link or path that it is fetched from."""
+    return RELEASED_FILES[wildcards.module, wildcards.file]["source"]
 
 
 def encoder_files(pattern):
@@ -317,10 +362,18 @@ def pitch_labels(wildcards):
 
 
 def encoder_geometry(wildcards):
-    """Params function: when the frames of wildcard `encoder` are."""
-    card = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["card"]
-    keys = ("sample_rate_hz", "hop_samples", "frame_offset_frames")
+    """Params function: where the frames of wildcard `encoder` begin; its frame_time.json says what they stand for."""
+    card = _encoder_card(wildcards)
+    keys = ("sample_rate_hz", "hop_samples", "segment_samples", "segment_stride_samples")
     return {key: card[key] for key in keys if key in card}
+
+
+def declared_offset_frames(wildcards):
+    """Params function: the middle of its hop, what the config or the card says, or None if that is to be measured."""
+    card = _encoder_card(wildcards)
+    if "frame_offset_frames" in card:
+        return card["frame_offset_frames"]
+    return None if "causal" in card and card["causal"] else 0.5
 
 
 def _tracker_options():
@@ -374,14 +427,29 @@ def codec_training(wildcards, input):
     return sizing.codec_training(train, rate_hz, EXPERIMENT["device"])
 
 
+def _network(card):
+    """What a card says of the cost of its encoder's network."""
+    return sizing.Network(**{key: card[key] for key in sizing.Network._fields if key in card})
+
+
 def extraction(wildcards, input):
     """What a job of extract_latents needs."""
     card = _encoder_card(wildcards)
     rate_hz = card["sample_rate_hz"]
     shard = sizing.audio_of([input.shards], "shards", wildcards.shard)
     return sizing.extraction(
-        shard, rate_hz / card["hop_samples"], card["d_latent"], rate_hz, EXPERIMENT["device"]
+        shard,
+        rate_hz / card["hop_samples"],
+        card["d_latent"],
+        rate_hz * card["n_channels"],
+        _network(card),
+        EXPERIMENT["device"],
     )
+
+
+def measuring_frame_time(wildcards, input):
+    """What a job of measure_frame_time needs."""
+    return hearing(wildcards, sizing.Audio(0.05, 180, 0), 180, 0)
 
 
 def scaling(wildcards, input):
@@ -437,7 +505,8 @@ def hearing(wildcards, audio, seconds, n_features):
     return sizing.hearing(
         audio,
         seconds,
-        card["sample_rate_hz"],
+        card["sample_rate_hz"] * card["n_channels"],
+        _network(card),
         EXPERIMENT["device"],
         n_features=n_features,
         d_latent=card["d_latent"],
@@ -471,5 +540,10 @@ def hearing_clips(wildcards, input):
     return hearing(wildcards, test, seconds, max(experiment.dims(EXPERIMENT, wildcards.encoder)))
 
 
-# The page shows the experiment; how its jobs run is no part of it.
-SHOWN_EXPERIMENT = {key: value for key, value in EXPERIMENT.items() if key != "jobs"}
+# The page shows the experiment; how its jobs run, and where its files come from, is no part of it.
+SHOWN_EXPERIMENT = {key: value for key, value in EXPERIMENT.items() if key != "jobs"} | {
+    "downloads": {
+        "accepted_licences": EXPERIMENT["downloads"]["accepted_licences"],
+        "files": sources.own_sums(EXPERIMENT["downloads"]),
+    }
+}

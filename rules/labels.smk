@@ -84,6 +84,7 @@ rule align_labels:
         labels=fine_labels_of,
         frames=encoder_frames,
         bins="results/labels/{attribute}/bins.json",
+        frame_time="results/latents/{encoder}/frame_time.json",
     output:
         "results/labels/{attribute}/aligned/{encoder}.parquet",
     log:

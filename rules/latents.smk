@@ -4,6 +4,7 @@ Latents: every recording through every encoder, in shards, and the constants tha
 Needs   results/datasets/{dataset}/manifest.parquet, shards.json
 Makes   results/latents/{encoder}/{dataset}/shard~{shard}/   latents.npy (n_frames, d_latent), frames.parquet
         results/latents/{encoder}/scaling.json               mean and scale of the train split
+        results/latents/{encoder}/frame_time.json            which moment frame i speaks of, declared and measured
 """
 
 
@@ -59,3 +60,31 @@ rule measure_scaling:
         runtime=minutes(scaling),
     script:
         "../workflow_scripts/measure_scaling.py"
+
+
+rule measure_frame_time:
+    """Clicks through an encoder, and which frames move: labels are aligned by it where nothing else is declared."""
+    input:
+        code=encoder_code("measure_frame_time.py"),
+        weights=encoder_weights,
+    output:
+        "results/latents/{encoder}/frame_time.json",
+    log:
+        "logs/measure_frame_time/{encoder}.log",
+    benchmark:
+        "benchmarks/measure_frame_time/{encoder}.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=memory(measuring_frame_time),
+        runtime=minutes(measuring_frame_time),
+    params:
+        module=encoder_option("module"),
+        options=encoder_option("encode_options"),
+        declared_offset_frames=declared_offset_frames,
+        seed=SEED,
+        device=EXPERIMENT["device"],
+    script:
+        "../workflow_scripts/measure_frame_time.py"

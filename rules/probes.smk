@@ -118,6 +118,7 @@ rule trace_clips:
         manifests=manifests(),
         shards=shard_summaries(),
         weights=encoder_weights,
+        frame_time="results/latents/{encoder}/frame_time.json",
         labels=aligned_labels_of_encoder,
         bins=expand("results/labels/{attribute}/bins.json", attribute=ATTRIBUTES),
         models=encoder_cell_files(f"{CELL}/model.safetensors"),
@@ -144,6 +145,7 @@ rule trace_clips:
     params:
         module=encoder_option("module"),
         options=encoder_option("encode_options"),
+        geometry=encoder_geometry,
         attributes=ATTRIBUTES,
         clips=EXPERIMENT["report"]["clips"],
         seconds=EXPERIMENT["report"]["clip_seconds"],

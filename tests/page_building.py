@@ -11,7 +11,8 @@ from synthetic_results import SyntheticResults, write
 
 PROJECT = Path(__file__).parent.parent
 CSV_NAMES = [
-    "cells", "probes", "paper_comparison", "claims", "objective", "codecs", "labels", "recordings", "rejected",
+    "cells", "probes", "paper_comparison", "claims", "objective", "codecs", "frame_times", "labels", "recordings",
+    "rejected",
 ]  # fmt: skip
 STAGES = ["original", "codec", "sae"]
 
@@ -21,6 +22,7 @@ def build_tables(results: SyntheticResults) -> dict[str, str]:
     csv_paths = {name: results.path(f"results/report/tables/{name}.csv") for name in CSV_NAMES}
     inputs = aggregate(results) | {
         "codecs": results.encoder_files("results/codecs/{encoder}/quality.json"),
+        "frame_times": results.encoder_files("results/latents/{encoder}/frame_time.json"),
         "manifests": [results.path("results/datasets/chorales/manifest.parquet")],
         "rejected": [results.path("results/datasets/chorales/rejected.parquet")],
         "labels": results.path("results/labels/check.json"),

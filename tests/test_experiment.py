@@ -13,9 +13,25 @@ ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "rules" / "config.schema.yaml"
 
 
+OWN_ENCODER = """
+class Mine:
+    sample_rate_hz = 16000
+    n_channels = 1
+    d_latent = 4
+    hop_samples = 4
+
+    def __init__(self, device, weights, gain: float = 1.0): ...
+    def encode(self, audio): ...
+    def decode(self, latents): ...
+"""
+
+
 @pytest.fixture
 def config() -> dict:
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    """The paper's experiment, as someone runs it who has accepted the licences."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["downloads"]["accepted_licences"] = ["stability-ai-community", "cc-by-nc-4.0"]
+    return config
 
 
 def refusal(config: dict) -> str:
@@ -26,8 +42,47 @@ def refusal(config: dict) -> str:
 
 def test_the_paper_grid_is_what_config_yaml_says(config):
     resolved = experiment.resolve(config, SCHEMA)
-    assert experiment.dims(resolved, "minivae") == [64 * expansion for expansion in (4, 8, 16, 32, 64, 128, 256)]
+    d_latents = {"diffrhythm_vae": 64, "encodec": 128, "wavtokenizer": 512}
+    assert experiment.names(resolved, "encoders") == list(d_latents)
+    for encoder, d_latent in d_latents.items():
+        expected = [d_latent * expansion for expansion in (4, 8, 16, 32, 64, 128, 256)]
+        assert experiment.dims(resolved, encoder) == expected
     assert resolved["sae"]["lams"] == [0.005, 0.01, 0.02, 0.05, 0.1, 0.15]
+
+
+def test_licences_that_restrict_use_have_to_be_accepted(config):
+    config["downloads"]["accepted_licences"] = ["cc-by-nc-4.0"]
+    message = refusal(config)
+    for part in ("diffrhythm_vae", "vae_model.pt", "Stability AI Community License", "https://stability.ai/"):
+        assert part in message
+    assert "accepted_licences: [cc-by-nc-4.0, stability-ai-community]" in message
+    assert "encodec" not in message
+    config["downloads"]["accepted_licences"] = ["cc-by-nc"]
+    assert "did you mean 'cc-by-nc-4.0'" in refusal(config)
+
+
+def test_a_variant_brings_its_constants(config):
+    config["encoders"] = [{"name": "encodec"}, {"name": "stereo", "module": "encodec", "model": "48khz"}]
+    config["objective"]["encoders"] = []
+    mono, stereo = (entry["card"] for entry in experiment.resolve(config, SCHEMA)["encoders"])
+    assert (mono["n_channels"], stereo["n_channels"]) == (1, 2)
+    assert "segment_samples" not in mono and stereo["segment_samples"] == 48_000
+    assert [file["name"][:13] for file in stereo["files"]] == ["encodec_48khz"]
+    assert set(stereo["encode_only"]) == {"model", "latent", "bandwidth_kbps", "precision"}
+
+
+def test_an_encoder_of_the_users_own_is_an_entry_like_others(config, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN_ENCODER)
+    entry = {"name": "mine", "module": f"{tmp_path}/mine.py:Mine", "gain": 0.5, "weights": ["w.npy"]}
+    config["encoders"] = [entry | {"frame_offset_frames": 0.25}]
+    config["objective"]["encoders"] = []
+    (mine,) = experiment.resolve(config, SCHEMA)["encoders"]
+    assert mine["options"] == {"gain": 0.5} and mine["weights"] == ["w.npy"]
+    assert mine["card"]["d_latent"] == 4 and mine["card"]["frame_offset_frames"] == 0.25
+    config["encoders"] = [entry | {"gane": 1}]
+    assert "did you mean 'gain'" in refusal(config)
+    config["encoders"] = [entry | {"module": f"{tmp_path}/mine.py:Yours"}]
+    assert "defines no class Yours" in refusal(config)
 
 
 def test_defaults_come_from_schema_and_cards(config):
@@ -35,7 +90,8 @@ def test_defaults_come_from_schema_and_cards(config):
     resolved = experiment.resolve(config, SCHEMA)
     assert resolved["splits"] == {"train": 0.8, "validation": 0.1, "test": 0.1}
     assert resolved["seed"] == 0
-    assert resolved["encoders"][0]["options"]["latent"] == "mean"  # from encoders/minivae.yaml
+    assert resolved["encoders"][0]["options"]["latent"] == "mean"  # from encoders/diffrhythm_vae.yaml
+    assert resolved["downloads"]["mirrors"] == {}
 
 
 def test_the_given_config_is_left_as_it_was(config):
@@ -62,7 +118,12 @@ def test_the_given_config_is_left_as_it_was(config):
         (("encoders",), [{"name": "minivae"}, {"name": "minivae"}], ["encoders", "twice"]),
         (("attributes",), [{"name": "pitch", "model": "huge"}], ["attributes[0] (pitch).model", "huge", "tiny"]),
         (("splits", "train"), 0.5, ["splits", "0.7", "1"]),
-        (("objective", "encoders"), ["encodec"], ["objective.encoders", "encodec"]),
+        (("objective", "encoders"), ["minivae"], ["objective.encoders", "minivae"]),
+        (("encoders",), [{"name": "encodec", "weights": ["x.th"]}], ["encodec", "weights", "downloads.files"]),
+        (("encoders",), [{"name": "encodec", "model": "48khz", "bandwidth_kbps": 1.5}], ["bandwidth_kbps", "1.5"]),
+        (("encoders",), [{"name": "mine", "module": "nowhere.py:Mine"}], ["encoders[0].module", "no file nowhere.py"]),
+        (("downloads", "files"), {"vae_model.tp": "x"}, ["downloads.files", "did you mean 'vae_model.pt'"]),
+        (("downloads", "files"), {"vae_model.pt": {"source": "x"}}, ["downloads.files"]),
         (("device",), "gpu", ["device", "auto"]),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonolens import latents, plugins, sizing, tables
+from sonolens import extraction, latents, plugins, sizing, tables
 from sonolens.datasets import manifest
 from sonolens.files import write_json
 from sonolens.sizing import Audio
@@ -20,6 +20,7 @@ DEMO_FRAMES = 72_000
 SHARD = Audio(hours=0.2, longest_seconds=20, largest_bytes=1.28e6)  # of the demo
 TEST = Audio(hours=0.04, longest_seconds=20, largest_bytes=1.28e6)
 TRAIN = Audio(hours=0.32, longest_seconds=20, largest_bytes=1.28e6)
+SMALL = sizing.Network()  # a card that says nothing of its cost
 
 # Megabytes (max_rss) and seconds of the demo on a core of an AMD Zen 5, the largest of several jobs each.
 MEASURED_IN_THE_DEMO = {
@@ -29,11 +30,11 @@ MEASURED_IN_THE_DEMO = {
     "fit_probe, 2048 features": (sizing.probing(DEMO_FRAMES, 64, 2048, **PROBE), 589, 12),
     "fit_raw_probe": (sizing.probing(DEMO_FRAMES, 64, None, **PROBE), 583, 5),
     "train_codec": (sizing.codec_training(TRAIN, 16_000, "cpu"), 752, 251),
-    "extract_latents": (sizing.extraction(SHARD, 50, 64, 16_000, "cpu"), 485, 5),
+    "extract_latents": (sizing.extraction(SHARD, 50, 64, 16_000, SMALL, "cpu"), 485, 5),
     "label_frames_on_gpu, pitch by CREPE tiny": (sizing.labelling(SHARD, True, "cpu"), 601, 61),
     "label_frames, amplitude": (sizing.labelling(SHARD, False, "cpu"), 413, 6),
-    "evaluate_codec": (sizing.hearing(TEST, 140, 16_000, "cpu"), 673, 17),
-    "decode_excerpts": (sizing.hearing(TEST, 60, 16_000, "cpu"), 590, 6),
+    "evaluate_codec": (sizing.hearing(TEST, 140, 16_000, SMALL, "cpu"), 673, 17),
+    "decode_excerpts": (sizing.hearing(TEST, 60, 16_000, SMALL, "cpu"), 590, 6),
     "measure_scaling": (sizing.scaling(DEMO_FRAMES, 64), 192, 1),
 }
 # The same functions on more frames (64 wide, one step or two epochs): megabytes without the pages of mapped files, of
@@ -84,17 +85,45 @@ def test_later_attempts_ask_for_more_up_to_what_the_cluster_grants():
         (sizing.training(10**5, 64, 512, **GRID), sizing.training(10**5, 512, 512, **GRID)),
         (sizing.probing(10**5, 64, 512, **PROBE), sizing.probing(10**6, 64, 512, **PROBE)),
         (sizing.probing(10**5, 64, 512, **PROBE), sizing.probing(10**5, 64, 16_384, **PROBE)),
-        (sizing.extraction(SHARD, 50, 64, 16_000, "auto"), sizing.extraction(TRAIN, 50, 64, 16_000, "auto")),
+        (
+            sizing.extraction(SHARD, 50, 64, 16_000, SMALL, "auto"),
+            sizing.extraction(TRAIN, 50, 64, 16_000, SMALL, "auto"),
+        ),
         (sizing.labelling(SHARD, True, "auto"), sizing.labelling(SHARD._replace(hours=3), True, "auto")),
         (sizing.labelling(SHARD, False, "auto"), sizing.labelling(SHARD, True, "auto")),
         (sizing.codec_training(SHARD, 16_000, "auto"), sizing.codec_training(TRAIN, 16_000, "auto")),
-        (sizing.hearing(TEST, 60, 16_000, "auto"), sizing.hearing(TRAIN, 600, 16_000, "auto")),
+        (sizing.hearing(TEST, 60, 16_000, SMALL, "auto"), sizing.hearing(TRAIN, 600, 16_000, SMALL, "auto")),
+        (
+            sizing.extraction(SHARD, 50, 64, 16_000, SMALL, "cpu"),
+            sizing.extraction(SHARD, 50, 64, 16_000, sizing.Network(1500, 0.25), "cpu"),
+        ),
+        (
+            sizing.hearing(TEST, 60, 16_000, SMALL, "cpu"),
+            sizing.hearing(TEST, 60, 16_000, sizing.Network(1500, 0.25), "cpu"),
+        ),
         (sizing.scaling(10**5, 64), sizing.scaling(10**7, 64)),
     ],
 )
 def test_more_data_and_wider_dictionaries_need_more(smaller, larger):
     assert larger.megabytes > smaller.megabytes
     assert larger.seconds > smaller.seconds
+
+
+@pytest.mark.parametrize(
+    ("module", "peak_mb", "speed"),
+    [("diffrhythm_vae", 1553, 0.43), ("encodec", 935, 16.7), ("wavtokenizer", 1357, 17.7)],
+)
+def test_cards_cover_what_their_encoder_took(module, peak_mb, speed):
+    """Peak of the process and seconds of audio a second, on a core (tests/benchmarks/encoding.py)."""
+    card = plugins.card("encoders", module)
+    network = sizing.Network(**{name: card[name] for name in sizing.Network._fields})
+    need = sizing.extraction(SHARD, 75, 128, 88_200, network, "cpu")
+    assert need.megabytes > 1.5 * peak_mb
+    assert need.seconds - sizing.START_SECONDS > 1.5 * SHARD.hours * 3600 / speed
+
+
+def test_audio_in_hand_is_that_of_extraction():
+    assert sizing.GROUP_SECONDS == extraction.GROUP_SECONDS
 
 
 def test_a_recording_of_hours_is_counted_whole():
@@ -120,10 +149,10 @@ def test_nothing_asks_for_less_than_a_process_takes():
         needs = [
             sizing.training(0, 64, 64, **(GRID | {"device": device, "steps": 1})),
             sizing.probing(0, 64, None, **(PROBE | {"device": device})),
-            sizing.extraction(nothing, 50, 64, 16_000, device),
+            sizing.extraction(nothing, 50, 64, 16_000, SMALL, device),
             sizing.labelling(nothing, True, device),
             sizing.codec_training(nothing, 16_000, device),
-            sizing.hearing(nothing, 0, 16_000, device),
+            sizing.hearing(nothing, 0, 16_000, SMALL, device),
         ]
         assert min(need.megabytes for need in needs) >= floor_mb
         assert min(need.seconds for need in needs) >= sizing.START_SECONDS
@@ -190,7 +219,7 @@ def test_only_what_computes_on_a_gpu_asks_for_one():
     # train_objective_sae, fit_raw_probe and fit_objective_probe take the resources of the rule that they are made of
     assert {rule for rule, text in resources().items() if "gpu=1" in text} == {
         "train_codec", "evaluate_codec", "extract_latents", "label_frames_on_gpu", "train_sae", "decode_excerpts",
-        "evaluate_sae_audio", "fit_probe", "trace_clips",
+        "evaluate_sae_audio", "fit_probe", "trace_clips", "measure_frame_time",
     }  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 from sonolens import plugins
+from sonolens.encoders.geometry import FrameGeometry
+from sonolens.files import read_json
 from sonolens.jobs import job
 from sonolens.labels import alignment
 
@@ -14,7 +16,7 @@ with job.running(snakemake):
         snakemake.input.labels,
         snakemake.input.frames,
         snakemake.input.bins,
-        alignment.FrameGeometry(**snakemake.params.geometry),
+        FrameGeometry.of(snakemake.params.geometry).at(read_json(snakemake.input.frame_time)["used"]),
         plugins.load("labels", snakemake.params.module),
         snakemake.params.options,
         snakemake.output[0],

@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 from sonolens.clip_tracks import trace_clips
+from sonolens.encoders.geometry import FrameGeometry
 from sonolens.encoders.loading import load_encoder
+from sonolens.files import read_json
 from sonolens.jobs import job
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ with job.running(snakemake):
         load_encoder(
             snakemake.params.module, snakemake.input.weights, snakemake.params.options, snakemake.params.device
         ),
+        FrameGeometry.of(snakemake.params.geometry).at(read_json(snakemake.input.frame_time)["used"]),
         inputs=dict(snakemake.input.items()),
         outputs=dict(snakemake.output.items()),
         attributes=snakemake.params.attributes,

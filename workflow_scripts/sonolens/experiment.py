@@ -12,11 +12,13 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from sonolens import plugins
+from sonolens.downloads import sources
+from sonolens.encoders import own_class
 
 # (key in the config, folder of the plugins, keys of an entry that are not options of its module)
 PLUGIN_LISTS = (
     ("datasets", "datasets", {"name", "module", "shards"}),
-    ("encoders", "encoders", {"name", "module"}),
+    ("encoders", "encoders", {"name", "module", "weights", "frame_offset_frames"}),
     ("attributes", "labels", {"name", "module"}),
 )
 
@@ -88,14 +90,35 @@ def _resolve_plugins(config: dict) -> None:
         for position, entry in enumerate(config[key]):
             if "module" not in entry:
                 entry["module"] = entry["name"]
+            is_own = key == "encoders" and own_class.is_own(entry["module"])
             try:
-                card = plugins.card(folder, entry["module"])
+                card = own_class.card(entry["module"]) if is_own else plugins.card(folder, entry["module"])
             except ValueError as error:
                 raise ConfigError(f"{key}[{position}].module: {error}") from error
             options = {name: entry.pop(name) for name in list(entry) if name not in own}
-            check(options, card["options"], f"{key}[{position}] ({entry['name']})")
+            place = f"{key}[{position}] ({entry['name']})"
+            check(options, card["options"], place)
+            for narrower in plugins.options_of_variant(card, options):
+                check(options, narrower, place)
             entry["options"] = options
-            entry["card"] = card
+            entry["card"] = plugins.with_variant(card, options)
+            if key == "encoders":
+                _resolve_encoder(entry, is_own, place)
+
+
+def _resolve_encoder(entry: dict, is_own: bool, place: str) -> None:
+    """What an entry of `encoders` may say beside its module's options."""
+    card = entry["card"]
+    if "weights" in entry and not (is_own and card["takes_weights"]):
+        raise ConfigError(
+            f"{place}.weights: only a class of your own with a parameter `weights` takes paths here; what stands in "
+            "for a released file is said under `downloads.files`"
+        )
+    if "frame_offset_frames" in entry:
+        card["frame_offset_frames"] = entry["frame_offset_frames"]
+    if not card["trained"]:
+        # of one that is not trained here, all options are read when encoding
+        card["encode_only"] = list(card["options"]["properties"])
 
 
 def _check_meaning(config: dict) -> None:
@@ -120,6 +143,10 @@ def resolve(config: dict, schema_path: str | Path) -> dict:
     check(resolved, yaml.safe_load(Path(schema_path).read_text()))
     _resolve_plugins(resolved)
     _check_meaning(resolved)
+    try:
+        sources.refuse_unaccepted([*resolved["datasets"], *resolved["encoders"]], resolved["downloads"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     return resolved
 
 

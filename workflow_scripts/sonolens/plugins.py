@@ -2,6 +2,7 @@
 
 A plugin is two files side by side, `<name>.py` and its card `<name>.yaml`. The card states what must be known before
 anything heavy is imported (a Snakefile reads it): constants, licence, and the JSON schema of the plugin's options.
+Constants that depend on an option (which of several released models) stand in the card under `variants`.
 """
 
 import importlib
@@ -29,6 +30,24 @@ def card(kind: str, module: str) -> dict:
     if not path.is_file():
         raise ValueError(f"there is no {kind} module '{module}'; there are: {', '.join(available(kind))}")
     return yaml.safe_load(path.read_text())
+
+
+def options_of_variant(card: dict, options: dict) -> list[dict]:
+    """JSON schemas of what the variant that `options` choose allows of them, where that is less than the card does."""
+    if "variant" not in card:
+        return []
+    chosen = card["variants"][options[card["variant"]]]
+    return [chosen["options"]] if "options" in chosen else []
+
+
+def with_variant(card: dict, options: dict) -> dict:
+    """The card with the constants of the variant that checked `options` choose, if it has variants."""
+    if "variant" not in card:
+        return card
+    chosen = card["variants"][options[card["variant"]]]
+    return {key: value for key, value in (card | chosen).items() if key not in ("variant", "variants", "options")} | {
+        "options": card["options"]
+    }
 
 
 def load(kind: str, module: str) -> ModuleType:

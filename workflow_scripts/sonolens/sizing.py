@@ -40,12 +40,14 @@ FLOPS = {"core": 40e9, "gpu": 1.5e12}
 STEP_SECONDS = 5e-3
 
 # Seconds of audio a second. Measured on a core: encoding 700 (minivae, minirvq), amplitude and timbre 500, CREPE tiny
-# 12, decoding with it 12. CREPE full, which is some forty times slower, and larger encoders are what counts here; on a
-# GPU those are faster than ten times real time.
+# 12, decoding with it 12. CREPE full, which is some forty times slower, is what counts here. The card of a large
+# encoder has a speed of its own for a core; on a GPU all are faster than ten times real time.
 ENCODING_SPEED = {"core": 1.0, "gpu": 10.0}
 ARITHMETIC_SPEED = 20.0
 CREPE_SPEED = {"core": 0.25, "gpu": 5.0}
 HEARING_SPEED = {"core": 0.2, "gpu": 3.0}
+# extraction.GROUP_SECONDS (a test holds the two together): clips up to so much audio are encoded together
+GROUP_SECONDS = 120
 # A recording while it is read: as the file has it, mixed down, resampled, and the copy that is contiguous.
 AUDIO_COPIES = 4
 FINE_FRAMES_PER_S = 100
@@ -166,11 +168,25 @@ def joining(paths: Iterable[str], with_truth: bool) -> Need:
     return _need(PLAIN_MB, n_bytes, n_bytes / 10e6)  # measured above 100 MB/s
 
 
-def extraction(audio: Audio, frames_per_s: float, d_latent: int, samples_per_s: int, device: str) -> Need:
-    """Latents of a shard (extraction.py): the recording in hand, and three times the latents of all of them."""
+class Network(NamedTuple):
+    """What an encoder's card says of its cost; without, that of a small one."""
+
+    network_mb: float = 0  # weights, and what it computes of the pieces in hand
+    core_speed: float = ENCODING_SPEED["core"]  # seconds of audio a second, on one slow core; encoding, and decoding
+
+    def seconds(self, audio_seconds: float, device: str) -> float:
+        """Of encoding, or of decoding, so much audio."""
+        return audio_seconds / _rate({"core": self.core_speed, "gpu": ENCODING_SPEED["gpu"]}, device)
+
+
+def extraction(
+    audio: Audio, frames_per_s: float, d_latent: int, samples_per_s: int, network: Network, device: str
+) -> Need:
+    """Latents of a shard (extraction.py): the recordings in hand, and three times the latents of all of them."""
     seconds = audio.hours * 3600
-    n_bytes = _recording_bytes(audio, samples_per_s) + 3 * 4 * d_latent * frames_per_s * seconds
-    return _need(_torch_mb(device), n_bytes, seconds / _rate(ENCODING_SPEED, device))
+    in_hand = AUDIO_COPIES * 4 * GROUP_SECONDS * samples_per_s
+    n_bytes = _recording_bytes(audio, samples_per_s) + in_hand + 3 * 4 * d_latent * frames_per_s * seconds
+    return _need(_torch_mb(device) + network.network_mb, n_bytes, network.seconds(seconds, device))
 
 
 def labelling(audio: Audio, has_network: bool, device: str) -> Need:
@@ -194,13 +210,21 @@ def codec_training(train: Audio, samples_per_s: int, device: str) -> Need:
 
 
 def hearing(
-    audio: Audio, seconds_heard: float, samples_per_s: int, device: str, *, n_features: int = 0, d_latent: int = 0
+    audio: Audio,
+    seconds_heard: float,
+    samples_per_s: int,
+    network: Network,
+    device: str,
+    *,
+    n_features: int = 0,
+    d_latent: int = 0,
 ) -> Need:
     """Sound that is encoded, decoded and tracked: `seconds_heard` of it from some `audio`, maybe through a cell."""
     n_bytes = _recording_bytes(audio, samples_per_s) + audio.hours * 3600 * FINE_FRAMES_PER_S * FINE_ROW_BYTES
     n_bytes += min(audio.longest_seconds, seconds_heard) * FINE_FRAMES_PER_S * CREPE_BYTES
     n_bytes += 4 * n_features * (4 * d_latent + CLASSES)
-    return _need(_torch_mb(device), n_bytes, seconds_heard / _rate(HEARING_SPEED, device))
+    seconds = seconds_heard / _rate(HEARING_SPEED, device) + 2 * network.seconds(seconds_heard, device)
+    return _need(_torch_mb(device) + network.network_mb, n_bytes, seconds)
 
 
 def _need(process_mb: float, n_bytes: float, seconds: float) -> Need:

@@ -1,6 +1,7 @@
 """Tables of what went into the experiment: recordings, rejected files, codec quality, the label check."""
 
 import math
+from pathlib import Path
 
 import pandas as pd
 
@@ -49,6 +50,21 @@ def codec_quality(paths: list[str]) -> pd.DataFrame:
                 row |= {metric: interval["mean"], f"{metric}_low": interval["low"], f"{metric}_high": interval["high"]}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def frame_times(paths: list[str]) -> pd.DataFrame:
+    """One row per encoder: the moment that its frames stand for, declared and measured, from frame_time.json.
+
+    Offsets are in frames from the start of a frame's hop. `deviation_ms` is what was measured less what labels are
+    aligned by; more than half a hop of it is worth a `frame_offset_frames` in the config.
+    """
+    rows = []
+    for path in paths:
+        found = read_json(path)
+        known = {name: math.nan if value is None else value for name, value in found.items()}
+        deviation_ms = round((known["measured"] - known["used"]) * known["hop_ms"], 3)
+        rows.append({"encoder": Path(path).parent.name} | known | {"deviation_ms": deviation_ms})
+    return pd.DataFrame(rows)[["encoder", "hop_ms", "declared", "measured", "standard_error", "used", "deviation_ms"]]
 
 
 def label_check(path: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import jinja2
 import pandas as pd
 import yaml
 
+from sonolens.downloads import sources
 from sonolens.files import read_json, replacing
 from sonolens.jobs.provenance import git_commit
 from sonolens.report import findings
@@ -43,7 +44,12 @@ SECTIONS = [
         "Data",
         "What went in",
         ["labels"],
-        {"recordings": "Recordings", "labels": "Labels against the truth", "rejected": "Files left out"},
+        {
+            "recordings": "Recordings",
+            "frame_times": "The moment that a latent frame stands for, in frames after the start of its hop",
+            "labels": "Labels against the truth",
+            "rejected": "Files left out",
+        },
     ),
 ]
 TITLES = {
@@ -178,11 +184,24 @@ def config_yaml(experiment: dict) -> str:
     return yaml.safe_dump(experiment | lists, sort_keys=False, allow_unicode=True, width=100)
 
 
-def licences(experiment: dict) -> list[dict[str, str]]:
-    """Title, licence and citation of every dataset, encoder and attribute, from their cards."""
-    return [
-        {"kind": key.removesuffix("s"), "name": entry["name"]}
-        | {name: entry["card"][name] for name in ("title", "licence", "citation")}
-        for key in ("datasets", "encoders", "attributes")
-        for entry in experiment[key]
-    ]
+def licences(experiment: dict) -> list[dict]:
+    """Title, licence and citation of every dataset, encoder and attribute, from their cards.
+
+    `terms` are the licences of the files that were fetched for it, {file, title, url, restricts, summary} each.
+    """
+    rows = []
+    for key in ("datasets", "encoders", "attributes"):
+        for entry in experiment[key]:
+            card = entry["card"]
+            files = card["files"] if "files" in card else []
+            rows.append(
+                {
+                    "kind": key.removesuffix("s"),
+                    "name": entry["name"],
+                    "title": card["title"],
+                    "licence": card["licence"] if "licence" in card else "",
+                    "terms": [{"file": file["name"]} | sources.licence(file["licence"])._asdict() for file in files],
+                    "citation": card["citation"],
+                }
+            )
+    return rows

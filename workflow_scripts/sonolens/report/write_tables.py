@@ -17,7 +17,8 @@ def objective_rows(objective: pd.DataFrame) -> pd.DataFrame:
 def write_tables(inputs: dict, outputs: dict, modules: dict[str, str]) -> None:
     """Write results/report/tables/*.csv.
 
-    inputs: paths of the gathered tables (cells, probes, objective), and of codecs, manifests, rejected, labels
+    inputs: paths of the gathered tables (cells, probes, objective), and of codecs, frame_times,
+    manifests, rejected, labels
     outputs: path of each CSV by its name
     modules: {name of an encoder in the config: its module}
     """
@@ -30,6 +31,7 @@ def write_tables(inputs: dict, outputs: dict, modules: dict[str, str]) -> None:
         "claims": claims.judge(cells, probes, modules),
         "objective": objective_rows(tables.read(inputs["objective"], OBJECTIVE)),
         "codecs": data_tables.codec_quality(inputs["codecs"]),
+        "frame_times": data_tables.frame_times(inputs["frame_times"]),
         "labels": data_tables.label_check(inputs["labels"]),
         "recordings": data_tables.recordings(inputs["manifests"], rejected),
         "rejected": rejected,

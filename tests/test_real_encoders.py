@@ -1,0 +1,224 @@
+"""The paper's three encoders through the whole workflow: files as released, fetched, verified, to the report."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+import encodec_files
+import oobleck
+import wavtokenizer_files
+from file_server import FileServer
+from sonolens import plugins
+from sonolens.encoders import wavtokenizer
+from workflow_project import ENVIRONMENT, append, copy_of_the_project, planned, snakemake
+
+pytestmark = pytest.mark.workflow
+
+WAVTOKENIZER = plugins.card("encoders", "wavtokenizer")["variants"]["medium_music_audio_75token"]["files"]
+ENCODEC = plugins.card("encoders", "encodec")["variants"]["24khz"]["files"][0]["name"]
+HUB = "https://huggingface.co/novateur/WavTokenizer-medium-music-audio-75token/resolve/main/"
+D_LATENT = {"diffrhythm_vae": 64, "encodec": 128, "wavtokenizer": 512}
+HOP_S = {"diffrhythm_vae": 2048 / 44_100, "encodec": 320 / 24_000, "wavtokenizer": 320 / 24_000}
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory) -> dict[str, Path]:
+    """Files in the released formats, narrower networks where the format leaves the width open."""
+    folder = tmp_path_factory.mktemp("released")
+    oobleck.write(folder / "vae_model.pt", oobleck.Oobleck(width=4))
+    names = [file["name"] for file in WAVTOKENIZER]
+    write_wavtokenizer(folder, names)
+    paths = {"vae_model.pt": folder / "vae_model.pt", ENCODEC: encodec_files.write(folder, "24khz")}
+    return paths | {name: folder / name for name in names}
+
+
+def melody(sample_rate_hz: int, n_notes: int) -> np.ndarray:
+    """Quarter seconds of plucked harmonic tones of random pitch and loudness, (n_samples,) float32."""
+    rng, time_s = np.random.default_rng(0), np.arange(sample_rate_hz // 4) / sample_rate_hz
+    f0_hz, level = rng.uniform(80, 800, (n_notes, 1)), 10 ** rng.uniform(-2, -0.7, (n_notes, 1))
+    tones = sum(np.sin(2 * np.pi * k * f0_hz * time_s) / k for k in range(1, 7))
+    return (level * np.exp(-6 * time_s) * tones).astype(np.float32).ravel()
+
+
+def write_wavtokenizer(folder: Path, names: list[str]) -> None:
+    """With codes where the network's latents are: to random ones every latent would be nearest to the same."""
+    variant = "medium_music_audio_75token"
+    weights = wavtokenizer_files.state(variant, is_small=True)
+    paths = wavtokenizer_files.write_files(folder, variant, is_small=True, names=names)
+    options = {"variant": variant, "latent": "pre_quantised", "bandwidth_id": 0, "precision": "float32"}
+    latents = wavtokenizer.load(paths, options, "cpu").encode(melody(24_000, n_notes=80)[None])
+    codebook = "feature_extractor.encodec.quantizer.vq.layers.0._codebook.embed"
+    rows = np.random.default_rng(0).integers(0, len(latents), len(weights[codebook]))
+    weights[codebook] = torch.from_numpy(latents[rows])
+    wavtokenizer_files.write_checkpoint(folder / names[0], weights)
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def server(released):
+    """A host for what is not on this machine already: EnCodec by its link, WavTokenizer by a mirror of its host."""
+    with FileServer() as serving:
+        serving.files = {f"/{name}": path.read_bytes() for name, path in released.items() if name != "vae_model.pt"}
+        serving.breaks = [1_000_000]  # the first connection is lost
+        yield serving
+
+
+def experiment(released: dict[str, Path], server: FileServer) -> dict:
+    vae = released["vae_model.pt"]
+    return {
+        "datasets": [{"name": "chorales", "minutes": 0.6, "clip_seconds": 3, "shards": 1}],
+        "encoders": [{"name": name} for name in D_LATENT],
+        "attributes": [{"name": "pitch", "model": "tiny"}, {"name": "amplitude"}],
+        "sae": {"expansions": [1], "lams": [0.05]},
+        "objective": {"encoders": [], "expansions": [], "lams": []},
+        "downloads": {
+            "accepted_licences": ["stability-ai-community", "cc-by-nc-4.0"],
+            "mirrors": {HUB: server.link("")},
+            "files": {
+                "vae_model.pt": {"source": str(vae), "sha256": sha256_of(vae)},
+                ENCODEC: {"source": server.link(ENCODEC), "sha256": sha256_of(released[ENCODEC])},
+            },
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(released, server, tmp_path_factory) -> Path:
+    folder = copy_of_the_project(tmp_path_factory.mktemp("real"))
+    smoke = yaml.safe_load((folder / "tests/smoke.yaml").read_text())
+    smoke["sae"] |= experiment(released, server)["sae"]
+    (folder / "changed.yaml").write_text(yaml.safe_dump(smoke | experiment(released, server) | {"sae": smoke["sae"]}))
+    snakemake(folder, overlay="changed.yaml")
+    return folder
+
+
+def test_the_report_has_a_cell_of_each_encoder(finished):
+    cells = pd.read_csv(finished / "results/report/tables/cells.csv").set_index("encoder")
+    assert cells["dim"].to_dict() == D_LATENT
+    assert not cells[["explained_variance", "l0", "pitch_accuracy", "amplitude_raw_latent_accuracy"]].isna().any().any()
+    page = (finished / "results/report/index.html").read_text()
+    for licence in ("Stability AI Community License", "Attribution-NonCommercial 4.0", "MIT License"):
+        assert licence in page
+    assert page.count("accepted in the config") == 2
+
+
+@pytest.mark.parametrize("encoder", D_LATENT)
+def test_latents_have_the_encoders_width_and_rate(finished, encoder):
+    shard = finished / f"results/latents/{encoder}/chorales/shard~0"
+    latents, frames = np.load(shard / "latents.npy"), pd.read_parquet(shard / "frames.parquet")
+    manifest = pd.read_parquet(finished / "results/datasets/chorales/manifest.parquet")
+    assert latents.shape == (len(frames), D_LATENT[encoder]) and latents.std() > 0.01
+    n_frames = frames.groupby("clip_id", observed=True).size()
+    expected = np.ceil(manifest.set_index("clip_id")["duration_s"] / HOP_S[encoder] - 1e-9)
+    assert n_frames.to_dict() == expected.to_dict()
+    aligned = pd.read_parquet(finished / f"results/labels/pitch/aligned/{encoder}.parquet")
+    assert len(aligned) == len(frames)
+
+
+def test_what_the_weights_say_of_time_is_in_the_report(finished):
+    times = pd.read_csv(finished / "results/report/tables/frame_times.csv").set_index("encoder")
+    assert times["declared"].isna().to_dict() == {"diffrhythm_vae": False, "encodec": True, "wavtokenizer": False}
+    assert times.loc["encodec", "used"] == times.loc["encodec", "measured"] < -0.5
+    # within half a frame, in a sense that random weights allow: four standard errors
+    off = (times["measured"] - times["used"]).abs()
+    assert (off < 0.5 + 4 * times["standard_error"]).all()
+
+
+def test_files_came_whole_and_are_told_of(finished, released, server):
+    for name, path in released.items():
+        (fetched,) = finished.glob(f"resources/encoders/*/{name}")
+        assert fetched.read_bytes() == path.read_bytes()
+    assert any(asked for asked in server.ranges), "the broken connection was not taken up where it broke"
+    log = (finished / f"logs/fetch_weights/encodec/{ENCODEC}.log").read_text()
+    assert "NonCommercial" in log
+    assert not list(finished.glob("resources/**/*.part"))
+
+
+def test_another_mirror_makes_nothing_stale_and_another_file_does(finished, tmp_path):
+    overlay = yaml.safe_load((finished / "changed.yaml").read_text())
+    overlay["downloads"]["files"][ENCODEC]["source"] = "https://elsewhere.example.org/encodec.th"
+    (finished / "elsewhere.yaml").write_text(yaml.safe_dump(overlay))
+    assert planned(finished, "elsewhere.yaml") == {}
+    overlay["downloads"]["files"][ENCODEC]["sha256"] = "0" * 64
+    (finished / "elsewhere.yaml").write_text(yaml.safe_dump(overlay))
+    jobs = planned(finished, "elsewhere.yaml")
+    assert (jobs["fetch_weights"], jobs["extract_latents"], jobs["train_sae"]) == (1, 1, 1)
+
+
+def test_an_edit_to_one_encoder_is_none_to_the_others(finished):
+    module = finished / "workflow_scripts/sonolens/encoders/encodec.py"
+    before = module.read_text()
+    append(module, "\n# a comment is an edit\n")
+    jobs = planned(finished, "changed.yaml")
+    module.write_text(before)
+    assert (jobs["extract_latents"], jobs["train_sae"]) == (1, 1)
+    assert "fetch_weights" not in jobs and "label_frames" not in jobs
+
+
+def test_a_licence_that_is_not_accepted_stops_everything_before_the_first_byte(finished, tmp_path):
+    folder = copy_of_the_project(tmp_path)
+    refused = snakemake(folder, "--dry-run", overlay=str(finished / "changed.yaml"), fails=False)
+    assert "fetch_weights" in refused
+    overlay = yaml.safe_load((finished / "changed.yaml").read_text())
+    overlay["downloads"]["accepted_licences"] = ["cc-by-nc-4.0"]
+    (folder / "changed.yaml").write_text(yaml.safe_dump(overlay))
+    refused = snakemake(folder, overlay="changed.yaml", fails=True)
+    assert "vae_model.pt is under the Stability AI Community License" in refused
+    assert not (folder / "resources").exists()
+
+
+def test_a_file_with_another_sum_is_not_kept(finished, released, server, tmp_path):
+    folder = copy_of_the_project(tmp_path)
+    overlay = yaml.safe_load((finished / "changed.yaml").read_text())
+    del overlay["downloads"]["files"][ENCODEC]
+    overlay["downloads"]["mirrors"]["https://dl.fbaipublicfiles.com/encodec/v0/"] = server.link("")
+    (folder / "changed.yaml").write_text(yaml.safe_dump(overlay))
+    failed = snakemake(folder, f"resources/encoders/encodec/{ENCODEC}", overlay="changed.yaml", fails=True)
+    assert "d7cc33bc" in failed and sha256_of(released[ENCODEC])[:8] in failed
+    assert not list((folder / "resources").rglob("*.th"))
+
+
+def test_a_killed_download_goes_on_where_it_was(finished, released, server, tmp_path):
+    folder = copy_of_the_project(tmp_path)
+    (folder / "changed.yaml").write_text((finished / "changed.yaml").read_text())
+    target = f"resources/encoders/encodec/{ENCODEC}"
+    command = ["snakemake", "--profile", "profiles/demo", "--cores", "1", target]
+    command += ["--configfile", "config.yaml", "changed.yaml"]
+    server.stalls_after = 5_000_000
+    running = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        _wait_for_a_part(folder / "resources", 4_000_000)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        server.stalls_after = None
+    before = len(server.ranges)
+    snakemake(folder, "--unlock", overlay="changed.yaml")
+    snakemake(folder, target, overlay="changed.yaml")
+    (asked,) = server.ranges[before:]
+    assert int(asked.removeprefix("bytes=").removesuffix("-")) >= 4_000_000
+    assert (folder / target).read_bytes() == released[ENCODEC].read_bytes()
+    events = [json.loads(line)["event"] for path in folder.glob("logs/fetch_weights/**/*.jsonl")
+              for line in path.read_text().splitlines()]  # fmt: skip
+    assert events.count("finished") == 1
+
+
+def _wait_for_a_part(folder: Path, n_bytes: int) -> None:
+    from slurm_cluster import wait_until
+
+    wait_until(
+        lambda: any(path.stat().st_size >= n_bytes for path in folder.rglob(".*part")), 120, "a part of the file"
+    )
