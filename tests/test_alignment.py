@@ -90,6 +90,17 @@ def test_blocks_of_frames_change_nothing(monkeypatch):
     assert np.array_equal(alignment.pool_frames(*arguments), whole, equal_nan=True)
 
 
+def test_frames_of_overlapping_segments_do_not_drift():
+    """EnCodec at 48 kHz: 150 frames a segment, which are 0.99 s; counted as hops they would be 10 ms late every second."""
+    geometry = FrameGeometry(48000, 320, segment_samples=48000, segment_stride_samples=47520)
+    indices = [0, 149, 150, 151, 150 * 3600, 150 * 3600 + 75]
+    times_s = geometry.frame_time_s(np.array(indices))
+    np.testing.assert_allclose(times_s[-2:], [3600 * 0.99 + 1 / 300, 3600 * 0.99 + 75.5 / 150])
+    for (first, stop), time_s in zip(spans_of(indices, geometry, 400_000), times_s, strict=True):
+        assert (first + stop) / 2 / fine.FINE_FRAMES_PER_S == pytest.approx(time_s, abs=0.0051)
+    assert geometry.n_frames(96_000) == 150 + 150 + 3 and geometry.n_frames(1) == 1
+
+
 def frame_energy(audio: np.ndarray, geometry: FrameGeometry) -> np.ndarray:
     """A toy encoder: the energy of each hop, (n_frames,), the tail filled up with zeros."""
     hop = geometry.hop_samples

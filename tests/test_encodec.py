@@ -1,5 +1,7 @@
 """EnCodec beside the package itself, on files as its authors released them."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 import encodec_files
 from sonolens import experiment, plugins
 from sonolens.encoders import encodec, seanet
-from sonolens.encoders.frame_time import measure_offset
+from sonolens.encoders.frame_time import decide_frame_time, measure_offset
 from sonolens.encoders.networks import frozen, network_dtype
 from sonolens.encoders.pieces import encode_in_pieces
+from sonolens.files import read_json
 
 MODELS = ("24khz", "48khz")
 CHANNELS = {"24khz": 1, "48khz": 2}
@@ -250,6 +253,36 @@ def test_clicks_say_when_a_frame_is(loaded, model):
     assert found.standard_error < 0.15
     # With any weights the mono model's frames speak of what was, and the stereo model's of their own hop
     assert found.mean < -0.5 if model == "24khz" else abs(found.mean - 0.5) < 0.25
+
+
+def test_a_step_changes_its_own_hop_and_none_before(loaded):
+    encoder, audio = loaded("24khz", latent="pre_quantised"), noise("24khz", 60 * 320)
+    for step in (40 * 320, 40 * 320 + 1, 41 * 320 - 1):
+        louder = audio.copy()
+        louder[:, step:] *= 4
+        change = np.abs(encoder.encode(louder) - encoder.encode(audio)).max(axis=1)
+        assert change[:40].max() < 1e-4 < 1e-2 < change[40]
+
+
+def test_labels_are_aligned_by_what_is_declared_or_else_measured(loaded, tmp_path):
+    encoder = loaded("24khz", latent="pre_quantised")
+    for declared in (None, 0.25):
+        decide_frame_time(encoder, declared, str(tmp_path / "time.json"), seed=0)
+        found = read_json(tmp_path / "time.json")
+        assert found["declared"] == declared and found["hop_ms"] == pytest.approx(40 / 3)
+        assert found["used"] == (found["measured"] if declared is None else 0.25)
+        assert found["measured"] == pytest.approx(measure_offset(encoder, 48, 0).mean, abs=1e-3)
+
+    class Deaf(type(encoder)):
+        def embed(self, audios):
+            return [np.zeros((len(frames), 128), np.float32) for frames in super().embed(audios)]
+
+    deaf = copy.copy(encoder)
+    deaf.__class__ = Deaf
+    decide_frame_time(deaf, 0.5, str(tmp_path / "time.json"), seed=0)
+    assert read_json(tmp_path / "time.json")["measured"] is None
+    with pytest.raises(ValueError, match=r"clicks do not move the latents of encodec_24khz.*frame_offset_frames"):
+        decide_frame_time(deaf, None, str(tmp_path / "time.json"), seed=0)
 
 
 def test_the_stereo_models_frames_begin_anew_every_second(loaded):

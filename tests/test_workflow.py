@@ -19,6 +19,7 @@ from workflow_project import (
     append,
     changed_config,
     copy_of_the_project,
+    job_counts,
     planned,
     snakemake,
     tracked_files,
@@ -241,13 +242,21 @@ def test_profiles_share_the_staleness_policy():
     assert not (ROOT / "profiles/default").exists()
 
 
-def test_the_bare_command_plans_the_papers_grid(tmp_path):
-    output = subprocess.run(
-        ["snakemake", "--profile", "slurm", "--dry-run"],
-        cwd=copy_of_the_project(tmp_path), env=ENVIRONMENT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert re.search(r"^train_sae +84$", output, re.MULTILINE)
-    assert re.search(r"^fit_probe +252$", output, re.MULTILINE)
+def test_the_bare_command_plans_the_papers_grid_once_licences_are_accepted(tmp_path):
+    folder = copy_of_the_project(tmp_path)
+
+    def plan() -> subprocess.CompletedProcess:
+        command = ["snakemake", "--profile", "slurm", "--dry-run"]
+        return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+
+    refused = plan()
+    assert refused.returncode != 0
+    line = re.search(r"^  downloads: \{(accepted_licences: \[.*\])\}$", refused.stderr, re.MULTILINE)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("accepted_licences: []", line[1]))
+    jobs = job_counts(plan().stdout)
+    assert (jobs["train_sae"], jobs["fit_probe"]) == (3 * 42, 3 * 42 * 3)
+    assert jobs["fetch_weights"] == 4
 
 
 def test_a_report_by_snakemake_itself(finished, tmp_path):

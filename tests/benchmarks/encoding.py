@@ -6,16 +6,18 @@ Networks of the released sizes with random weights, on the CPU. The plain way is
 EnCodec the package's encode and the quantiser's decode, for WavTokenizer its encoder and quantiser as they are, for
 DiffRhythm-VAE encode_export of the TorchScript file. One JSON line a figure:
 
-    short   clips of about one and about three seconds, all of different lengths: seconds of audio a second of both, and
-            the ratio (median and range over interleaved rounds), the largest difference of the latents
-    long    one recording: the same, and the peak memory of a process that does it one way or the other
-    hour    with --hour: the peak memory of a process that encodes an hour, ours only
+    short   clips of about one and about three seconds, all of different lengths
+    long    one recording
+    hour    with --hour: one of an hour, ours only
 
-Each way of `long` runs in a process of its own, which is where it gets its memory from.
+each with seconds of audio a second of both ways, the ratio (median and range over rounds), the peak memory of both and
+the share of frames that are alike. Every measurement is a process of its own, the two ways in turn.
 """
 
 import argparse
+import functools
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -39,7 +41,7 @@ import encodec_files
 import oobleck
 import wavtokenizer_files
 from sonolens import experiment, plugins
-from sonolens.encoders.contract import Encoder, encode_batch
+from sonolens.encoders.contract import encode_batch
 
 WAVTOKENIZER = "medium_music_audio_75token"
 # Seconds of one long recording: as much as the plain way can hold, or finish
@@ -60,12 +62,6 @@ def files_of(module: str, folder: Path) -> list[str]:
     if not path.exists():
         oobleck.write(path, oobleck.Oobleck())
     return [str(path)]
-
-
-def ours(module: str, files: list[str]) -> Encoder:
-    options: dict = {}
-    experiment.check(options, plugins.card("encoders", module)["options"])
-    return plugins.load("encoders", module).load(files, options, "cpu")
 
 
 def plain(module: str, files: list[str]) -> Callable[[np.ndarray], np.ndarray]:
@@ -109,61 +105,63 @@ def wavtokenizer_as_it_is() -> tuple[torch.nn.Module, torch.nn.Module]:
     return encoder, quantizer
 
 
-def clips(encoder: Encoder, seconds: float, count: int) -> list[np.ndarray]:
-    """Noise of `count` lengths around `seconds`."""
+def one_way(module: str, way: str, lengths_s: list[float], folder: Path, threads: int) -> dict:
+    """What a new process says that encodes recordings of these lengths in one way; its latents lie under `folder`."""
+    # The authors' way knows nothing of huge pages
+    environment = os.environ | ({"THP_MEM_ALLOC_ENABLE": "0"} if way == "plain" else {})
+    command = [sys.executable, __file__, "--one-way", way, module, json.dumps(lengths_s), str(folder)]
+    command += ["--threads", str(threads)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report_one_way(way: str, module: str, lengths_s: list[float], folder: Path) -> None:
+    """Encode once to warm up if it is short, then for the clock."""
+    files, options = files_of(module, folder), {}
+    card = plugins.card("encoders", module)
+    experiment.check(options, card["options"])
+    card = plugins.with_variant(card, options)
     rng = np.random.default_rng(0)
-    lengths = (seconds * encoder.sample_rate_hz * rng.uniform(0.7, 1.3, count)).astype(int)
-    return [(0.2 * rng.standard_normal((encoder.n_channels, n))).astype(np.float32) for n in lengths]
+    audios = [
+        0.2 * rng.standard_normal((card["n_channels"], int(length_s * card["sample_rate_hz"])), dtype=np.float32)
+        for length_s in lengths_s
+    ]
+    if way == "ours":
+        encoder = plugins.load("encoders", module).load(files, options, "cpu")
+        work = functools.partial(encode_batch, encoder, audios)
+    else:
+        encode = plain(module, files)
 
+        def work() -> list[np.ndarray]:
+            return [encode(audio) for audio in audios]
 
-def timed(work: Callable[[], object]) -> float:
+    if len(audios) > 1:
+        work()
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    latents = work()
+    seconds = time.perf_counter() - start
+    np.savez(folder / f"{way}.npz", *latents)
+    print(json.dumps({"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
-def short_clips(module: str, files: list[str], rounds: int) -> None:
-    encoder, encode = ours(module, files), plain(module, files)
-    for seconds in (1, 3):
-        audios = clips(encoder, seconds, N_CLIPS[module])
-        total = sum(audio.shape[1] for audio in audios) / encoder.sample_rate_hz
-        pairs = []
-        for _ in range(rounds + 1):  # the first is not counted
-            theirs_s = timed(lambda audios=audios: [encode(audio) for audio in audios])
-            pairs.append((theirs_s, timed(lambda audios=audios: encode_batch(encoder, audios))))
-        ratios = sorted(theirs / own for theirs, own in pairs[1:])
-        both = zip(encode_batch(encoder, audios), map(encode, audios), strict=True)
-        # frames of another code, of a near tie, count as one difference each and not as how far apart codes are
-        is_same = [np.isclose(own, theirs, atol=1e-3).all(axis=1) for own, theirs in both]
-        say(
-            module,
-            f"short, {seconds} s",
-            plain_speed=total / min(theirs for theirs, _ in pairs[1:]),
-            our_speed=total / min(own for _, own in pairs[1:]),
-            ratio=statistics.median(ratios),
-            ratio_range=[ratios[0], ratios[-1]],
-            frames_alike=float(np.concatenate(is_same).mean()),
-        )
-
-
-def one_way(module: str, way: str, seconds: float, folder: Path, threads: int) -> dict:
-    """Seconds and peak megabytes of a new process that encodes one recording."""
-    command = [sys.executable, __file__, "--one-way", way, module, str(seconds), str(folder), "--threads", str(threads)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-
-
-def report_one_way(way: str, module: str, seconds: float, folder: Path) -> None:
-    files = files_of(module, folder)
-    encoder = ours(module, files)
-    encode = encoder.encode if way == "ours" else plain(module, files)
-    rng = np.random.default_rng(0)
-    shape = (encoder.n_channels, int(seconds * encoder.sample_rate_hz))
-    audio = rng.standard_normal(shape, dtype=np.float32)
-    audio *= 0.2
-    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    taken_s = timed(lambda: encode(audio))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": taken_s, "peak_mb": peak_mb, "before_mb": before_mb}))
+def compare(module: str, figure: str, lengths_s: list[float], folder: Path, rounds: int, threads: int) -> None:
+    """Both ways in turn, `rounds` times."""
+    pairs = [[one_way(module, way, lengths_s, folder, threads) for way in ("plain", "ours")] for _ in range(rounds)]
+    ratios = sorted(theirs["seconds"] / own["seconds"] for theirs, own in pairs)
+    with np.load(folder / "plain.npz") as theirs, np.load(folder / "ours.npz") as own:
+        # a near tie may take the other code, which is far away: frames are counted, not distances measured
+        is_same = [np.isclose(own[name], theirs[name], atol=1e-3).all(axis=1) for name in own.files]
+    say(
+        module,
+        figure,
+        plain_speed=sum(lengths_s) / min(theirs["seconds"] for theirs, _ in pairs),
+        our_speed=sum(lengths_s) / min(own["seconds"] for _, own in pairs),
+        ratio=statistics.median(ratios),
+        ratio_range=[ratios[0], ratios[-1]],
+        plain_peak_mb=pairs[0][0]["peak_mb"],
+        our_peak_mb=pairs[0][1]["peak_mb"],
+        frames_alike=float(np.concatenate(is_same).mean()),
+    )
 
 
 def say(module: str, figure: str, **numbers: object) -> None:
@@ -177,33 +175,28 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--encoders", nargs="+", default=list(LONG_SECONDS), choices=list(LONG_SECONDS))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hour", action="store_true")
-    parser.add_argument("--one-way", nargs=4, metavar=("way", "module", "seconds", "folder"))
+    parser.add_argument("--one-way", nargs=4, metavar=("way", "module", "lengths_s", "folder"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore", FutureWarning)
     if arguments.one_way:
-        way, module, seconds, folder = arguments.one_way
-        report_one_way(way, module, float(seconds), Path(folder))
+        way, module, lengths_s, folder = arguments.one_way
+        report_one_way(way, module, json.loads(lengths_s), Path(folder))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for module in arguments.encoders:
-            short_clips(module, files_of(module, folder), arguments.rounds)
+            files_of(module, folder)
+            spread = np.random.default_rng(1).uniform(0.7, 1.3, N_CLIPS[module])
+            for seconds in (1, 3):
+                lengths_s = (seconds * spread).tolist()
+                compare(module, f"short, {seconds} s", lengths_s, folder, arguments.rounds, arguments.threads)
             seconds = LONG_SECONDS[module]
-            theirs, own = (one_way(module, way, seconds, folder, arguments.threads) for way in ("plain", "ours"))
-            say(
-                module,
-                f"long, {seconds} s",
-                plain_speed=seconds / theirs["seconds"],
-                our_speed=seconds / own["seconds"],
-                ratio=theirs["seconds"] / own["seconds"],
-                plain_peak_mb=theirs["peak_mb"],
-                our_peak_mb=own["peak_mb"],
-            )
+            compare(module, f"long, {seconds} s", [seconds], folder, 1, arguments.threads)
             if arguments.hour:
-                own = one_way(module, "ours", 3600, folder, arguments.threads)
+                own = one_way(module, "ours", [3600], folder, arguments.threads)
                 say(module, "hour", our_speed=3600 / own["seconds"], our_peak_mb=own["peak_mb"])
 
 

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/planning.py
 
-3 encoders, 7 dictionary sizes, 6 λ, 3 attributes, five datasets; then 60 λ. The encoders and datasets that this version
-has stand in for the paper's under other names: a plan knows names and numbers of shards, and no sound. Nothing has been
+3 encoders, 7 dictionary sizes, 6 λ, 3 attributes, five datasets; then 60 λ. The dataset that this version has stands in
+for the paper's under other names: a plan knows names and numbers of shards, and no sound. Nothing has been
 made yet, so that every job is planned. One JSON line a figure: jobs and seconds of each plan, of the clock and of the
 processor, then how it grows: processor seconds per cell, and per job, of the larger to those of the smaller plan. 1 is
 linear. Jobs of cells have more inputs than others, every shard of latents, so that per job it cannot be below 1.
@@ -30,12 +30,7 @@ PAPER = {
     "datasets": [
         {"name": f"dataset_{number}", "module": "chorales", "minutes": 180, "shards": 16} for number in range(5)
     ],
-    "encoders": [
-        {"name": "encoder_a", "module": "minivae"},
-        {"name": "encoder_b", "module": "minirvq"},
-        {"name": "encoder_c", "module": "minivae"},
-    ],
-    "objective": {"encoders": ["encoder_a"], "expansions": [4, 16], "lams": [0.005, 0.05, 0.15]},
+    "downloads": {"accepted_licences": ["stability-ai-community", "cc-by-nc-4.0"]},
 }
 LAMS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15]
 
