@@ -91,7 +91,7 @@ def test_blocks_of_frames_change_nothing(monkeypatch):
 
 
 def test_frames_of_overlapping_segments_do_not_drift():
-    """EnCodec at 48 kHz: 150 frames a segment, which are 0.99 s; counted as hops they would be 10 ms late every second."""
+    """EnCodec at 48 kHz: 150 frames a segment, which last 0.99 s; counted as hops they would run 1 % late."""
     geometry = FrameGeometry(48000, 320, segment_samples=48000, segment_stride_samples=47520)
     indices = [0, 149, 150, 151, 150 * 3600, 150 * 3600 + 75]
     times_s = geometry.frame_time_s(np.array(indices))

@@ -251,7 +251,7 @@ def test_the_bare_command_plans_the_papers_grid_once_licences_are_accepted(tmp_p
 
     refused = plan()
     assert refused.returncode != 0
-    line = re.search(r"^  downloads: \{(accepted_licences: \[.*\])\}$", refused.stderr, re.MULTILINE)
+    line = re.search(r"^  downloads: \{(accepted_licences: \[.*\])\}$", refused.stdout + refused.stderr, re.MULTILINE)
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("accepted_licences: []", line[1]))
     jobs = job_counts(plan().stdout)
