@@ -1,7 +1,6 @@
 """Files as the authors of EnCodec released them, with weights that any implementation can rebuild."""
 
 import hashlib
-import warnings
 from pathlib import Path
 
 import torch
@@ -12,14 +11,14 @@ from sonolens import torchaudio_absent  # noqa: F401 (must come before encodec)
 from encodec import EncodecModel
 
 from deterministic_weights import fill
+from sonolens.encoders.networks import former_weight_norm
 
 BUILD = {"24khz": EncodecModel.encodec_model_24khz, "48khz": EncodecModel.encodec_model_48khz}
 
 
 def upstream(model: str) -> EncodecModel:
     """The package's own model with those weights."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+    with former_weight_norm():
         built = BUILD[model](pretrained=False).eval()
     state = built.state_dict()
     for key, tensor in state.items():

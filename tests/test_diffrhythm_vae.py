@@ -321,7 +321,9 @@ def test_softplus_holds_at_both_ends():
 def test_latents_that_no_audio_gave_are_decoded(encoders):
     for scale in (0.0, 1.0, 1e4):
         assert np.isfinite(encoders[1].decode(scale * random_latents(9))).all()
-    with pytest.raises(ValueError, match=r"diffrhythm_vae cannot decode latents as large as .*e\+38 in torch.float32"):
+    with pytest.raises(
+        ValueError, match=r"diffrhythm_vae cannot decode latents as large as .*e\+38: its numbers overflow"
+    ):
         encoders[1].decode(np.full((3, D_LATENT), 3e38, np.float32))
 
 

@@ -347,7 +347,7 @@ def test_halves_come_near(upstream, files, loaded):
     audio = noise("24khz", 9600)
     expected = loaded("24khz", latent="pre_quantised").encode(audio)
     model = encodec_files.upstream("24khz")
-    halves = seanet.SeanetEncoder(model.encoder, "cpu", torch.bfloat16, 100)
+    halves = seanet.SeanetEncoder(model.encoder, "cpu", torch.bfloat16)
     (latents,) = halves.encode([audio])
     assert latents.dtype == np.float32 and next(halves.lstm.parameters()).dtype is torch.bfloat16
     error = np.linalg.norm(latents - expected) / np.linalg.norm(expected)

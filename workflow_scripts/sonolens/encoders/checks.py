@@ -15,6 +15,14 @@ def checked_audio(encoder: Encoder, audio: np.ndarray) -> np.ndarray:
     return audio
 
 
+def checked_sound(encoder: Encoder, audio: np.ndarray, latents: np.ndarray) -> np.ndarray:
+    """What `latents` were decoded to, as it is. Raises ValueError if it is not finite: they are beyond the network."""
+    if not np.isfinite(audio).all():
+        largest = np.abs(latents).max()
+        raise ValueError(f"{encoder.name} cannot decode latents as large as {largest:g}: its numbers overflow")
+    return audio
+
+
 def checked_latents(encoder: Encoder, latents: np.ndarray) -> np.ndarray:
     """latents (n_frames, d_latent) as float32. Raises ValueError for another shape and for what is not finite."""
     latents = np.asarray(latents, np.float32)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sonolens import plugins
-from sonolens.encoders.checks import checked_audio, checked_latents
+from sonolens.encoders.checks import checked_audio, checked_latents, checked_sound
 from sonolens.encoders.chunking import decode_in_chunks
 from sonolens.encoders.contract import Encoder
 from sonolens.encoders.geometry import FrameGeometry
@@ -77,9 +77,7 @@ class DiffRhythmVae:
         """
         latents = checked_latents(self, latents)
         audio = decode_in_chunks(self._decode_piece, latents, HOP, self.chunk_frames, DECODER_REACH_FRAMES)
-        if not np.isfinite(audio).all():
-            raise ValueError(f"{self.name} cannot decode latents as large as {np.abs(latents).max():g} in {self.dtype}")
-        return audio
+        return checked_sound(self, audio, latents)
 
     def _sample(self, posterior: np.ndarray, audio: np.ndarray) -> np.ndarray:
         """posterior (T, 128), means beside unbounded scales, of `audio` -> (T, 64)."""

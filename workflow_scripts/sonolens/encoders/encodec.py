@@ -3,7 +3,6 @@
 https://github.com/facebookresearch/encodec
 """
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,15 +15,16 @@ from encodec import EncodecModel
 
 from sonolens import plugins
 from sonolens.encoders.checkpoints import load_strictly, read_checkpoint
-from sonolens.encoders.checks import checked_audio, checked_latents
+from sonolens.encoders.checks import checked_audio, checked_latents, checked_sound
 from sonolens.encoders.contract import Encoder
 from sonolens.encoders.geometry import FrameGeometry
-from sonolens.encoders.networks import frozen, network_dtype
+from sonolens.encoders.networks import former_weight_norm, frozen, network_dtype
 from sonolens.encoders.seanet import SeanetDecoder, SeanetEncoder
 
-# Latent frames that the network works on at a time. On a CPU about a second: its layers then stay in the caches, and
-# below the size (32 MiB) from which the allocator asks the system for each of them anew, which costs half the speed.
-BATCH_FRAMES = {"cpu": 100, "cuda": 9000}
+# Latent frames quantised at a time: their distances to all code vectors are held
+QUANTISED_FRAMES = 4096
+# Seconds that the 48 kHz model works on at a time
+BATCH_SEGMENTS = {"cpu": 1, "cuda": 60}
 # Added to the loudness of a segment before it is divided by it (48 kHz)
 LOUDNESS_FLOOR = 1e-8
 
@@ -41,7 +41,6 @@ class Encodec:
         self.quantizer = frozen(model.quantizer, device, torch.float32)
         self.n_codebooks = model.quantizer.get_num_quantizers_for_bandwidth(model.frame_rate, options["bandwidth_kbps"])
         self.device = device
-        self.batch_frames = BATCH_FRAMES[torch.device(device).type]
 
     def encode(self, audio: np.ndarray) -> np.ndarray:
         """audio (n_channels, n_samples) float32 -> latents (n_frames, 128) float32; contract.Encoder."""
@@ -65,8 +64,8 @@ class Encodec:
     def quantised(self, embedded: np.ndarray) -> np.ndarray:
         """embedded (n_frames, 128) -> the sum of its code vectors (n_frames, 128)."""
         parts = [
-            self.quantizer.decode(self.codes(embedded[begin : begin + self.batch_frames]))[0].T.cpu().numpy()
-            for begin in range(0, len(embedded), self.batch_frames)
+            self.quantizer.decode(self.codes(embedded[begin : begin + QUANTISED_FRAMES]))[0].T.cpu().numpy()
+            for begin in range(0, len(embedded), QUANTISED_FRAMES)
         ]
         return np.concatenate(parts)
 
@@ -77,15 +76,16 @@ class Encodec24(Encodec):
     def __init__(self, name: str, model: EncodecModel, geometry: FrameGeometry, options: dict, device: str):
         super().__init__(name, model, geometry, options, device)
         dtype = network_dtype(options["precision"], device)
-        self.encoder = SeanetEncoder(model.encoder, device, dtype, self.batch_frames)
-        self.decoder = SeanetDecoder(model.decoder, device, dtype, self.batch_frames)
+        self.encoder = SeanetEncoder(model.encoder, device, dtype)
+        self.decoder = SeanetDecoder(model.decoder, device, dtype)
 
     def embed(self, audios: Sequence[np.ndarray]) -> list[np.ndarray]:
         return self.encoder.encode(audios)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """latents (n_frames, 128) float32, quantised or not -> audio (1, n_frames · 320) float32; contract.Encoder."""
-        return self.decoder.decode(checked_latents(self, latents))
+        latents = checked_latents(self, latents)
+        return checked_sound(self, self.decoder.decode(latents), latents)
 
 
 class Encodec48(Encodec):
@@ -100,7 +100,7 @@ class Encodec48(Encodec):
         self.dtype = network_dtype(options["precision"], device)
         self.encoder = frozen(model.encoder, device, self.dtype)
         self.decoder = frozen(model.decoder, device, self.dtype)
-        self.batch_segments = max(1, self.batch_frames // geometry.period_frames)
+        self.batch_segments = BATCH_SEGMENTS[torch.device(device).type]
 
     def _segments(self, audio: np.ndarray) -> list[np.ndarray]:
         starts = range(0, audio.shape[1], self.geometry.period_samples)
@@ -130,7 +130,7 @@ class Encodec48(Encodec):
             if np.shape(side) != (len(latents), 1):
                 raise ValueError(f"{self.name}: side is ({len(latents)}, 1) for these latents, got {np.shape(side)}")
             decoded = [audio * side[position * period, 0] for position, audio in enumerate(decoded)]
-        return _faded(decoded, self.geometry.period_samples)
+        return checked_sound(self, _faded(decoded, self.geometry.period_samples), latents)
 
     @torch.inference_mode()
     def _through(self, network: torch.nn.Module, segments: list[np.ndarray]) -> list[np.ndarray]:
@@ -181,9 +181,7 @@ def load(weights: list[str], options: dict, device: str) -> Encoder:
     """EnCodec from its released file, a plain state dict. Raises ValueError, naming it, for anything else."""
     (path,) = weights
     build, encoder_class = BUILD[options["model"]]
-    with warnings.catch_warnings():
-        # The package uses torch's former weight_norm, whose keys are those of the released file
-        warnings.simplefilter("ignore", FutureWarning)
+    with former_weight_norm():
         model = build(pretrained=False)
     state = read_checkpoint(path)
     if not isinstance(state, dict):

@@ -1,9 +1,21 @@
 """Networks that only ever compute: frozen, folded, in the number format that was asked for."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@contextlib.contextmanager
+def former_weight_norm() -> Iterator[None]:
+    """While a network of the `encodec` package is built: its weight_norm is the one that released files have."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def network_dtype(precision: str, device: str) -> torch.dtype:

@@ -21,6 +21,9 @@ from sonolens.encoders.chunking import decode_in_chunks
 from sonolens.encoders.networks import frozen
 from sonolens.encoders.pieces import Reach, encode_in_pieces
 
+# Samples that the convolutions work on at a time. On a CPU about a second: its layers then stay in the caches, and
+# below the size (32 MiB) from which the allocator asks the system for each of them anew, which costs half the speed.
+PIECE_SAMPLES = {"cpu": 32_000, "cuda": 2_880_000}
 # Recordings that the LSTM runs over side by side, and how many of their steps together it computes at a time
 N_SIDE_BY_SIDE = 32
 LSTM_FRAMES = 8192
@@ -29,7 +32,7 @@ LSTM_FRAMES = 8192
 class SeanetEncoder:
     """encodec.modules.SEANetEncoder without a norm over time: audio to latents before quantisation."""
 
-    def __init__(self, network: SEANetEncoder, device: str, dtype: torch.dtype, batch_frames: int):
+    def __init__(self, network: SEANetEncoder, device: str, dtype: torch.dtype):
         front, self.lstm, back = _split(frozen(network, device, dtype))
         self.reach = encoder_reach(front)
         # A GPU has layouts of its own
@@ -37,7 +40,7 @@ class SeanetEncoder:
         self.front = _Stage(ConvolutionStack(front) if is_on_cpu else front, device, dtype)
         self.back = _Stage(back, device, dtype)
         self.hop_samples = int(network.hop_length)
-        self.batch_frames = batch_frames
+        self.batch_frames = PIECE_SAMPLES[torch.device(device).type] // self.hop_samples
 
     def encode(self, audios: Sequence[np.ndarray]) -> list[np.ndarray]:
         """audios (n_channels, n_samples) float32 -> (ceil(n_samples / hop), dimension) float32 of each."""
@@ -55,11 +58,11 @@ class SeanetEncoder:
 class SeanetDecoder:
     """encodec.modules.SEANetDecoder without a norm over time: latents to audio."""
 
-    def __init__(self, network: SEANetDecoder, device: str, dtype: torch.dtype, batch_frames: int):
+    def __init__(self, network: SEANetDecoder, device: str, dtype: torch.dtype):
         front, self.lstm, back = _split(frozen(network, device, dtype))
         self.front, self.back = _Stage(front, device, dtype), _Stage(back, device, dtype)
         self.hop_samples = int(network.hop_length)
-        self.batch_frames = batch_frames
+        self.batch_frames = PIECE_SAMPLES[torch.device(device).type] // self.hop_samples
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """latents (n_frames, dimension) float32 -> audio (n_channels, n_frames · hop) float32."""

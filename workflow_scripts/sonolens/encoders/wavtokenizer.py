@@ -5,7 +5,6 @@ the Vocos kind (sonolens.encoders.vocos).
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,19 +22,17 @@ from encodec.quantization import ResidualVectorQuantizer
 
 from sonolens import plugins
 from sonolens.encoders.checkpoints import load_strictly, read_checkpoint
-from sonolens.encoders.checks import checked_audio, checked_latents
+from sonolens.encoders.checks import checked_audio, checked_latents, checked_sound
 from sonolens.encoders.chunking import decode_in_chunks
 from sonolens.encoders.contract import Encoder
 from sonolens.encoders.geometry import FrameGeometry
-from sonolens.encoders.networks import frozen, network_dtype
+from sonolens.encoders.networks import former_weight_norm, frozen, network_dtype
 from sonolens.encoders.seanet import SeanetEncoder
 from sonolens.encoders.vocos import SpectrumHead, VocosBackbone
 
 # Width of EnCodec's encoder as WavTokenizer has it; no released layout names it
 D_LATENT = 512
-# Samples that the encoder, and latent frames that the local part of the decoder works on at a time: some seconds keep a
-# CPU's caches warm, a GPU wants more
-ENCODED_SAMPLES = {"cpu": 144_000, "cuda": 2_880_000}
+# Latent frames that the local part of the decoder works on at a time
 DECODED_FRAMES = {"cpu": 1000, "cuda": 9000}
 # Frames quantised at a time: their distances to all code vectors are held
 QUANTISED_FRAMES = 4096
@@ -95,9 +92,7 @@ class WavTokenizerNetwork(nn.Module):
 
 def empty_network(layout: Layout) -> WavTokenizerNetwork:
     """A network of this layout that holds no numbers yet, on the meta device."""
-    with torch.device("meta"), warnings.catch_warnings():
-        # The package uses torch's former weight_norm, whose keys are those of the released file
-        warnings.simplefilter("ignore", FutureWarning)
+    with torch.device("meta"), former_weight_norm():
         return WavTokenizerNetwork(layout)
 
 
@@ -121,16 +116,11 @@ class WavTokenizer:
         self.device, self.dtype = device, network_dtype(options["precision"], device)
         self.decoded_frames = DECODED_FRAMES[torch.device(device).type]
         encodec = network.feature_extractor["encodec"]
-        encoded_frames = ENCODED_SAMPLES[torch.device(device).type] // self.hop_samples
-        self.encoder = SeanetEncoder(encodec["encoder"], device, self.dtype, encoded_frames)
+        self.encoder = SeanetEncoder(encodec["encoder"], device, self.dtype)
         self.codebook = frozen(encodec["quantizer"].vq.layers[0]._codebook, device, torch.float32)
         self.backbone = frozen(network.backbone, device, self.dtype)
         # Phases turn many times over: half a number's digits would leave little of them
         self.head = frozen(network.head, device, torch.float32)
-
-    def frame_time_s(self, frame_index: np.ndarray) -> np.ndarray:
-        """The time that latent frame i stands for, in seconds."""
-        return self.geometry.frame_time_s(frame_index)
 
     def encode(self, audio: np.ndarray) -> np.ndarray:
         """audio (1, n_samples) float32 -> latents (n_frames, 512) float32; contract.Encoder."""
@@ -161,10 +151,7 @@ class WavTokenizer:
         surveyed = self._survey(latents)
         reach_frames = self.backbone.reach_frames + self.head.reach_frames
         audio = decode_in_chunks(self._refine, surveyed, self.hop_samples, self.decoded_frames, reach_frames)
-        if not np.isfinite(audio).all():
-            largest = np.abs(latents).max()
-            raise ValueError(f"{self.name} cannot decode latents as large as {largest:g} in {self.dtype}")
-        return audio
+        return checked_sound(self, audio, latents)
 
     @torch.inference_mode()
     def _survey(self, latents: np.ndarray) -> np.ndarray:
