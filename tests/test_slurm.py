@@ -1,5 +1,6 @@
 """The workflow on a cluster: a real scheduler, the real plugin, the README's own commands, seconds of audio."""
 
+import hashlib
 import re
 import subprocess
 from collections import Counter
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
+import encodec_files
 from slurm_cluster import Cluster, edited_profile
+from sonolens import plugins
 from workflow_project import ENVIRONMENT, ROOT, append, copy_of_the_project, job_counts
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
@@ -67,6 +70,22 @@ def test_no_more_jobs_run_at_once_than_there_are_gpus(on_the_cluster):
     changes = sorted([(job.start, job.gpus) for job in jobs] + [(job.end, -job.gpus) for job in jobs])
     in_use = [sum(gpus for _, gpus in changes[: number + 1]) for number in range(len(changes))]
     assert max(in_use) == Cluster.n_gpus
+
+
+def test_released_files_are_fetched_where_snakemake_was_started(copied, tmp_path):
+    released = encodec_files.write(tmp_path, "24khz")
+    name = plugins.card("encoders", "encodec")["variants"]["24khz"]["files"][0]["name"]
+    own = {"source": str(released), "sha256": hashlib.sha256(released.read_bytes()).hexdigest()}
+    overlay = copied.laid_over(
+        encoders=[{"name": "encodec"}],
+        objective={"encoders": []},
+        downloads={"accepted_licences": ["cc-by-nc-4.0"], "files": {name: own}},
+    )
+    n_before = len(copied.jobs())
+    copied.snakemake("results/latents/encodec/frame_time.json", *overlay)
+    assert [job.rule for job in copied.jobs()[n_before:]] == ["measure_frame_time"]
+    assert (copied.folder / f"resources/encoders/encodec/{name}").read_bytes() == released.read_bytes()
+    assert copied.events(f"fetch_weights/encodec/{name}")[-1] == "finished"
 
 
 def test_nothing_is_stale_afterwards(on_the_cluster):
