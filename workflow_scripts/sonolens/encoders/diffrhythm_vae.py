@@ -65,7 +65,14 @@ class DiffRhythmVae:
         audios = [checked_audio(self, audio) for audio in audios]
         # so that recordings of as many frames are of one length
         whole_hops = [np.pad(audio, ((0, 0), (0, -audio.shape[1] % HOP))) for audio in audios]
-        posteriors = encode_in_pieces(self._encode_piece, whole_hops, HOP, ENCODER_REACH, self.chunk_frames)
+        # on a CPU company is no help: one clip's layers are larger than any cache already
+        is_on_cpu = torch.device(self.device).type == "cpu"
+        together = [[audio] for audio in whole_hops] if is_on_cpu else [whole_hops]
+        posteriors = [
+            posterior
+            for group in together
+            for posterior in encode_in_pieces(self._encode_piece, group, HOP, ENCODER_REACH, self.chunk_frames)
+        ]
         if self.latent == "mean":
             return [np.ascontiguousarray(posterior[:, :D_LATENT]) for posterior in posteriors]
         return [self._sample(posterior, audio) for posterior, audio in zip(posteriors, audios, strict=True)]
