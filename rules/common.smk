@@ -92,13 +92,11 @@ def dataset_code(script):
 
 def encoder_code(script):
     """Input function: code of a script that loads the encoder of wildcard `encoder`, a user's own file included."""
-    of_module = _plugin_code("encoders", "encoders", "encoder", script)
 
     def files(wildcards):
         named = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["module"]
-        if own_class.is_own(named):
-            return _reached(script, *own_class.code_files(named))
-        return of_module(wildcards)
+        is_own = own_class.is_own(named)
+        return _reached(script, *(own_class.code_files(named) if is_own else [f"encoders/{named}"]))
 
     return files
 

@@ -27,19 +27,17 @@ def recordings(lengths: list[int]) -> list[np.ndarray]:
     return [np.random.default_rng([n, k]).standard_normal((1, n)).astype(np.float32) for k, n in enumerate(lengths)]
 
 
+REACHES = st.builds(Reach, st.integers(0, 3), st.integers(0, 3))
+
+
 @settings(max_examples=200)
-@given(
-    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=8),
-    left=st.integers(0, 3),
-    right=st.integers(0, 3),
-    batch_frames=st.integers(10, 80),
-)
-def test_each_recording_gets_the_latents_of_its_own_whole(lengths, left, right, batch_frames):
+@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=8), reach=REACHES, batch_frames=st.integers(10, 80))
+def test_each_recording_gets_the_latents_of_its_own_whole(lengths, reach, batch_frames):
     def encode(audio):
-        return encode_neighbourhood(audio, left, right)
+        return encode_neighbourhood(audio, *reach)
 
     audios = recordings(lengths)
-    encoded = encode_in_pieces(encode, audios, HOP, Reach(left, right), batch_frames)
+    encoded = encode_in_pieces(encode, audios, HOP, reach, batch_frames)
     for audio, latents in zip(audios, encoded, strict=True):
         np.testing.assert_array_equal(latents, encode(audio[None])[0])
 
@@ -55,21 +53,18 @@ def test_too_short_a_reach_shows(reach):
 
 @settings(max_examples=100)
 @given(
-    lengths=st.lists(st.integers(1, 2000), min_size=1, max_size=30),
-    left=st.integers(0, 3),
-    right=st.integers(0, 3),
-    batch_frames=st.integers(10, 100),
+    lengths=st.lists(st.integers(1, 2000), min_size=1, max_size=30), reach=REACHES, batch_frames=st.integers(10, 100)
 )
-def test_no_batch_is_larger_than_the_bound_and_padding_stays_small(lengths, left, right, batch_frames):
-    seen, n_real = [], 0
+def test_no_batch_is_larger_than_the_bound_and_padding_stays_small(lengths, reach, batch_frames):
+    seen = []
 
     def encode(audio):
         seen.append(audio.shape[0] * -(-audio.shape[2] // HOP))
-        return encode_neighbourhood(audio, left, right)
+        return encode_neighbourhood(audio, *reach)
 
-    encode_in_pieces(encode, recordings(lengths), HOP, Reach(left, right), batch_frames)
+    encode_in_pieces(encode, recordings(lengths), HOP, reach, batch_frames)
     assert max(seen) <= batch_frames
-    pieces = [piece for n in lengths for piece in pieces_of(0, n, HOP, Reach(left, right), batch_frames)]
+    pieces = [piece for n in lengths for piece in pieces_of(0, n, HOP, reach, batch_frames)]
     for batch in batches(pieces, HOP, batch_frames):
         n_real = sum(piece.n_samples for piece in batch)
         assert n_real >= 0.8 * len(batch) * batch[0].n_samples

@@ -6,6 +6,7 @@ reruns when the *content* of code that it runs has changed, and only then.
 
 import ast
 import functools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -24,8 +25,11 @@ def _imported(path: Path, root: Path) -> frozenset[Path]:
     return frozenset(filter(Path.is_file, found))
 
 
-def reached(root: Path, start: list[Path]) -> list[Path]:
-    """`start` and everything of ours that it imports, directly or not, and the cards (.yaml) of what was found."""
+def reached(root: Path, start: list[Path], imported: Callable[[Path, Path], Iterable[Path]] = _imported) -> list[Path]:
+    """`start` and everything of ours that it imports, directly or not, and the cards (.yaml) of what was found.
+
+    imported: what one file imports from under `root`, by rules other than ours.
+    """
     found: set[Path] = set()
     queue = list(start)
     while queue:
@@ -34,6 +38,6 @@ def reached(root: Path, start: list[Path]) -> list[Path]:
             continue
         found.add(path)
         if path.suffix == ".py":
-            queue += _imported(path, root)
+            queue += imported(path, root)
             queue += [card for card in [path.with_suffix(".yaml")] if card.is_file()]
     return sorted(found)

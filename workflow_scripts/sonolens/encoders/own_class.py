@@ -10,6 +10,8 @@ import difflib
 import math
 from pathlib import Path
 
+from sonolens import staleness
+
 COUNTS = ("sample_rate_hz", "n_channels", "d_latent", "hop_samples")
 COSTS = ("network_mb", "core_speed")  # sizing.Network
 KINDS = ("continuous", "discrete")
@@ -55,16 +57,7 @@ def code_files(module: str, root: str | Path = "") -> list[Path]:
     this workflow is not among them. Raises ValueError for a file that is not Python.
     """
     path, _ = located(module, root)
-    found: set[Path] = set()
-    queue = [path]
-    while queue:
-        file = queue.pop()
-        if file in found:
-            continue
-        found.add(file)
-        if file.suffix == ".py":
-            queue += [*_imported(file, path.parent), *filter(Path.is_file, [file.with_suffix(".yaml")])]
-    return sorted(found)
+    return staleness.reached(path.parent, [path], _imported)
 
 
 def located(module: str, root: str | Path) -> tuple[Path, str]:
