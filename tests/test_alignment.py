@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonolens import experiment, plugins, tables
+from sonolens.clip_tracks import _track
 from sonolens.encoders import spectrogram_codec
 from sonolens.encoders.geometry import FrameGeometry
 from sonolens.labels import alignment, amplitude, bins, fine, pitch, timbre
 from sonolens.labels.fine import FineTrack
+from sonolens.sae.audio_evaluation import Excerpt
 
 GEOMETRIES = [
     FrameGeometry(16000, 320),
@@ -99,6 +101,19 @@ def test_frames_of_overlapping_segments_do_not_drift():
     for (first, stop), time_s in zip(spans_of(indices, geometry, 400_000), times_s, strict=True):
         assert (first + stop) / 2 / fine.FINE_FRAMES_PER_S == pytest.approx(time_s, abs=0.0051)
     assert geometry.n_frames(96_000) == 150 + 150 + 3 and geometry.n_frames(1) == 1
+
+
+def test_an_excerpt_finds_the_labels_of_its_own_frames_in_overlapping_segments(tmp_path):
+    geometry = FrameGeometry(48000, 320, segment_samples=48000, segment_stride_samples=47520)
+    indices = np.arange(450)
+    labels = pd.DataFrame({"clip_id": "a/b", "frame_index": indices, "value": indices, "class_index": 0})
+    tables.write(labels.astype({"clip_id": object}), tmp_path / "labels.parquet", tables.ALIGNED_LABELS)
+    clip = pd.DataFrame({"clip_id": ["a/b"]}).itertuples().__next__()
+    excerpt = Excerpt(clip, 2 * 47520 / 48000, np.zeros((2, 48000), np.float32))  # the third segment
+    bins = {"unit": "dB", "centres": [0.0]}
+    track = _track(excerpt, geometry, "amplitude", tmp_path / "labels.parquet", bins, np.zeros(150, int))
+    np.testing.assert_array_equal(track["value"], indices[300:])
+    assert track["time_s"].iloc[0] == pytest.approx(2 * 0.99 + 160 / 48000)
 
 
 def frame_energy(audio: np.ndarray, geometry: FrameGeometry) -> np.ndarray:

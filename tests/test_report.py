@@ -8,13 +8,25 @@ import pandas as pd
 import pytest
 
 from page_building import PROJECT, build_audit, build_tables
+from sonolens.files import write_json
 from sonolens.report import claims, findings, paper
 from sonolens.report.captions import inline_html, read_caption
 from sonolens.report.csv_tables import text
+from sonolens.report.data_tables import frame_times
 from sonolens.report.matched_sparsity import explained_variance_at, overlap
 from sonolens.report.origin import origin
 from sonolens.report.page import SECTIONS, TITLES, config_yaml, is_number, short_number, span
 from synthetic_results import SyntheticResults, write
+
+
+def test_frame_times_say_how_far_the_measured_is_from_what_is_used(tmp_path):
+    found = {"declared": 0.5, "measured": -0.5, "standard_error": 0.1, "used": 0.5, "hop_ms": 20.0}
+    for encoder, changes in (("early", {}), ("deaf", {"measured": None, "standard_error": None})):
+        write_json(tmp_path / encoder / "frame_time.json", found | changes)
+    table = frame_times([str(tmp_path / name / "frame_time.json") for name in ("early", "deaf")]).set_index("encoder")
+    assert table.loc["early", "deviation_ms"] == -20.0  # its frames speak of what was
+    assert table.loc["deaf", ["measured", "deviation_ms"]].isna().all() and table.loc["deaf", "used"] == 0.5
+
 
 FIXED_COLUMNS = [
     "encoder", "dim", "expansion", "lam", "sparsity", "l0", "explained_variance", "mse", "dead_share", "frames_per_s",

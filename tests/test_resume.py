@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -179,6 +180,26 @@ def test_extraction_goes_on_with_the_next_clips(shard, resumption, tmp_path, mon
     frames = [tables.read(tmp_path / f"{name}.parquet", tables.LATENT_FRAMES) for name in ("whole", "broken")]
     pd.testing.assert_frame_equal(*frames)
     assert frames[0]["clip_id"].tolist()[:3] == ["toy/0", "toy/1", "toy/1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda latents: latents[:, :2], r"gave latents of shape \(1, 2\), not \(1, 3\), for toy/0"),
+        (lambda latents: np.repeat(latents, 2, axis=0), r"gave latents of shape \(2, 3\), not \(1, 3\), for toy/0"),
+        (lambda latents: latents * np.nan, "not finite in float16 for toy/0"),
+        (lambda latents: latents + 1e6, "not finite in float16 for toy/0"),  # finite, but not in float16
+    ],
+)
+def test_latents_that_break_the_contract_name_their_clip(shard, resumption, tmp_path, change, message):
+    class Faulty(Squares):
+        def encode(self, audio):
+            return change(super().encode(audio))
+
+    paths = f"{tmp_path}/x.npy", f"{tmp_path}/x.parquet"
+    with pytest.raises(ValueError, match=message):
+        extraction.extract(Faulty(), shard, 0, *paths, "float16", resumption())
+    assert not Path(paths[0]).exists()
 
 
 def test_labelling_goes_on_with_the_next_clip(shard, resumption, tmp_path):

@@ -221,6 +221,23 @@ def test_evaluation_equals_the_plain_formulas(cell_files, monkeypatch):
     assert measured.n_active.tolist() == (code.f > 0).sum(dim=0).tolist()
 
 
+def test_frames_that_are_all_alike_are_an_error_and_one_clip_of_them_is_not():
+    model = small_model()
+    with pytest.raises(ValueError, match="all 30 latents of a split are alike"):
+        evaluation.evaluate(model, np.full((30, 2), 0.7, np.float32))
+    frames = np.full((30, 2), 0.7, np.float32)
+    frames[20:] = np.random.default_rng(0).standard_normal((10, 2))
+    squared_error = evaluation.evaluate(model, frames).squared_error
+    clips = np.repeat([0, 1, 2], 10)
+    # clips 0 and 1 are of one code: drawn by themselves they leave nothing to explain but their distance to the mean
+    low, high = evaluation.explained_variance_interval(squared_error, frames, clips, seed=0)
+    assert np.isfinite([low, high]).all() and low <= high
+    constant = np.zeros((20, 2), np.float32)
+    constant[10:] = [[1, 1], [-1, -1]] * 5  # the mean is that of the first clip, whose variance is nought
+    low, high = evaluation.explained_variance_interval(np.ones(20), constant, np.repeat([0, 1], 10), seed=0)
+    assert np.isfinite([low, high]).all()
+
+
 def test_a_damaged_model_is_named(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"not a model")
