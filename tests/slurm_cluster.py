@@ -141,8 +141,11 @@ class Cluster:
                 mine = set(self.processes(job))
                 # slurmstepd, the parent of what runs in a step, carries no sign of its job
                 steps = {parent for pid in mine if _name(parent := _parent(pid)) == "slurmstepd"}
+                # all at once: a slurmstepd that outlives its job by a moment still reports that the job failed
+                for pid in steps:
+                    _kill(pid, signal.SIGSTOP)
                 for pid in steps | mine:
-                    _kill(pid)
+                    _kill(pid, signal.SIGKILL)
 
     def node_state(self, node: str) -> str:
         return self.run("sinfo", "--noheader", "--Node", "--nodes", node, "--format", "%T").split()[0]
@@ -170,9 +173,9 @@ def _name(pid: int) -> str:
         return ""
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def free_ports(n: int) -> int:
