@@ -1,5 +1,6 @@
 """DiffRhythm-VAE from a TorchScript file as released, with the weights of a narrow Oobleck (tests/oobleck.py)."""
 
+import copy
 import warnings
 import zipfile
 import zlib
@@ -184,13 +185,16 @@ def test_pieces_give_the_audio_of_the_whole(encoders, n_frames):
     close(pieces.decode(latents), whole.decode(latents))
 
 
+@pytest.mark.parametrize("batches_clips", [False, True])  # as on a CPU, and as on a GPU
 @settings(max_examples=8, deadline=None)
 @given(lengths=st.lists(st.sampled_from(EDGES) | st.integers(1, 60 * HOP), min_size=2, max_size=5))
-def test_many_recordings_at_once_are_each_as_alone(encoders, lengths):
-    whole, pieces = encoders
+def test_many_recordings_at_once_are_each_as_alone(encoders, batches_clips, lengths):
+    whole = encoders[0]
     audios = [noise(n_samples, seed) for seed, n_samples in enumerate(lengths)]
-    for together in (whole.encode_batch(audios), pieces.encode_batch(audios)):
-        for latents, audio in zip(together, audios, strict=True):
+    for encoder in map(copy.copy, encoders):
+        assert not encoder.batches_clips
+        encoder.batches_clips = batches_clips
+        for latents, audio in zip(encoder.encode_batch(audios), audios, strict=True):
             close(latents, whole.encode(audio))
 
 

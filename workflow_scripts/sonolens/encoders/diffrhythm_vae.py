@@ -55,6 +55,8 @@ class DiffRhythmVae:
         self.sample_rate_hz = geometry.sample_rate_hz
         self.latent, self.sample_seed = options["latent"], options["sample_seed"]
         self.chunk_frames = options["chunk_frames"]
+        # no gain on a CPU: one clip's layers are larger than any cache already
+        self.batches_clips = torch.device(device).type != "cpu"
 
     def encode(self, audio: np.ndarray) -> np.ndarray:
         """audio (2, n_samples) float32 -> latents (ceil(n_samples / 2048), 64) float32; contract.Encoder."""
@@ -65,9 +67,7 @@ class DiffRhythmVae:
         audios = [checked_audio(self, audio) for audio in audios]
         # so that recordings of as many frames are of one length
         whole_hops = [np.pad(audio, ((0, 0), (0, -audio.shape[1] % HOP))) for audio in audios]
-        # on a CPU company is no help: one clip's layers are larger than any cache already
-        is_on_cpu = torch.device(self.device).type == "cpu"
-        together = [[audio] for audio in whole_hops] if is_on_cpu else [whole_hops]
+        together = [whole_hops] if self.batches_clips else [[audio] for audio in whole_hops]
         posteriors = [
             posterior
             for group in together
