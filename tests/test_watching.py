@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import time
 from datetime import UTC, datetime
@@ -285,6 +286,13 @@ def test_what_happened_is_told_in_the_order_of_time_without_the_ordinary():
         "train_codec/minivae  checkpoint discarded: state is damaged",
         "train_sae/minivae/lam~0.1  resumed: at step 400 of 1000",
     ]
+
+
+def test_what_happened_on_another_day_is_told_with_its_date_apart_from_the_job():
+    finish()
+    happen("started", "interrupted: the time limit is near", ago_s=3 * 86400)
+    (line,) = described([JOB]).partition("what happened\n")[2].splitlines()
+    assert re.fullmatch(r"  \d{4}-\d\d-\d\d \d\d:\d\d  train_sae/minivae/lam~0.1  interrupted: .*", line)
 
 
 def test_only_the_last_events_are_told_and_long_lists_are_cut():

@@ -28,7 +28,7 @@ def describe(sightings: list[Sighting], now: float, width: int, is_whole: bool =
             [f"{sighting.job.name}  {sighting.detail}"] for sighting in _in(State.WAITING, sightings) if sighting.detail
         ],
         "what happened": [
-            [f"{clock(moment(event)):<17}{name}  {event['event'].replace('_', ' ')}: {event['detail']}"]
+            [f"{clock(moment(event)):<18}{name}  {event['event'].replace('_', ' ')}: {event['detail']}"]
             for name, event in remarkable(sightings)
         ],
     }
