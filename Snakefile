@@ -25,10 +25,12 @@ rule all:
         cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/metrics.json"),
         cell_files("results/saes/{encoder}/dim~{dim}/lam~{lam}/model.safetensors"),
         cell_files("results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/metrics.json"),
+        prompt_files(),
     localrule: True
 
 
 include: "rules/datasets.smk"
+include: "rules/prompts.smk"
 include: "rules/codecs.smk"
 include: "rules/latents.smk"
 include: "rules/labels.smk"

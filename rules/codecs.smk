@@ -37,11 +37,11 @@ rule fetch_weights:
 
 
 rule train_codec:
-    """One mini codec, trained on the train split of all datasets."""
+    """One mini codec, trained on the train split of all datasets, or of those that the config names for it."""
     input:
         code=encoder_code("train_codec.py"),
-        manifests=manifests(),
-        shards=shard_summaries(),
+        manifests=codec_training_files("results/datasets/{dataset}/manifest.parquet"),
+        shards=codec_training_files("results/datasets/{dataset}/shards.json"),
     output:
         weights="results/codecs/{encoder}/weights.safetensors",
         config="results/codecs/{encoder}/config.json",

@@ -29,11 +29,17 @@ SEED = EXPERIMENT["seed"]
 DATASETS = experiment.names(EXPERIMENT, "datasets")
 ENCODERS = experiment.names(EXPERIMENT, "encoders")
 ATTRIBUTES = experiment.names(EXPERIMENT, "attributes")
+# Released ones are fetched where snakemake was started, or lie where the config says; the others are made or listed
+RELEASED_DATASETS = [
+    entry["name"] for entry in EXPERIMENT["datasets"] if {"files", "gated"} & entry["card"].keys()
+]
+MADE_DATASETS = [name for name in DATASETS if name not in RELEASED_DATASETS]
 LAMS = EXPERIMENT["sae"]["lams"]
 TRAINED_ENCODERS = [entry["name"] for entry in EXPERIMENT["encoders"] if entry["card"]["trained"]]
 GPU_ATTRIBUTES = [entry["name"] for entry in EXPERIMENT["attributes"] if entry["card"]["gpu"]]
 CPU_ATTRIBUTES = [name for name in ATTRIBUTES if name not in GPU_ATTRIBUTES]
 OBJECTIVE = EXPERIMENT["objective"]
+PROMPTS = [EXPERIMENT["prompts"]["name"]] if EXPERIMENT["prompts"] else []
 CELL = "results/saes/{encoder}/dim~{dim}/lam~{lam}"
 
 
@@ -54,11 +60,15 @@ wildcard_constraints:
 
 
 @cache
-def _reached(script, *named):
-    """A script, plugin modules by name ("encoders/minivae") or files by path, and all of ours that they import."""
-    start = [SCRIPTS / script]
-    start += [
-        path if isinstance(path, Path) else SCRIPTS / "sonolens" / f"{path}.py" for path in named
+def _reached(*named):
+    """Scripts ("train_sae.py"), plugin modules ("encoders/minivae"), files by path, and all of ours that they import."""
+    start = [
+        (
+            path
+            if isinstance(path, Path)
+            else SCRIPTS / (path if path.endswith(".py") else f"sonolens/{path}.py")
+        )
+        for path in named
     ]
     root = Path(workflow.basedir)
     files = staleness.reached(SCRIPTS, start)
@@ -88,6 +98,13 @@ def _plugin_code(key, folder, wildcard, script):
 def dataset_code(script):
     """Input function: code of a script that loads the dataset of wildcard `dataset`."""
     return _plugin_code("datasets", "datasets", "dataset", script)
+
+
+def dataset_choice_code(wildcards):
+    """Input function: code that says what of the dataset of wildcard `dataset` is fetched, without what fetches it."""
+    return _reached(
+        f"datasets/{experiment.entry(EXPERIMENT, 'datasets', wildcards.dataset)['module']}"
+    )
 
 
 def encoder_code(script):
@@ -181,6 +198,16 @@ def shard_summaries():
     return dataset_files("results/datasets/{dataset}/shards.json")
 
 
+def codec_training_files(pattern):
+    """Input function: `pattern` for every dataset that wildcard `encoder` is trained on."""
+
+    def files(wildcards):
+        entry = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)
+        return expand(pattern, dataset=entry["trained_on"] if "trained_on" in entry else DATASETS)
+
+    return files
+
+
 def fine_labels(attribute):
     """Labels of one attribute on the 10 ms grid, all shards of all datasets."""
     return dataset_files(f"results/labels/{attribute}/frames/{{dataset}}/shard~{{shard}}.parquet")
@@ -225,11 +252,7 @@ RELEASED_FILES = {
 }
 
 
-def released_file(wildcards):
-    """Params function: what file wildcards `module` and `file` have to be. Where it comes from is no part of that, if
-    its sum is known: another mirror makes nothing stale.
-    """
-    wanted = RELEASED_FILES[wildcards.module, wildcards.file]
+def _identity(wanted):
     return {
         key: value
         for key, value in wanted.items()
@@ -237,16 +260,81 @@ def released_file(wildcards):
     }
 
 
-def unverified_local_file(wildcards):
-    """Input function: the local file that stands in for one whose sum nobody has stated; others are known by it."""
-    wanted = RELEASED_FILES[wildcards.module, wildcards.file]
+def _unverified_local(wanted):
     local = sources.local_source(wanted)
     return [] if local is None or sources.has_sum(wanted) else [local]
+
+
+def released_file(wildcards):
+    """Params function: what file wildcards `module` and `file` have to be. Where it comes from is no part of that, if
+    its sum is known: another mirror makes nothing stale.
+    """
+    return _identity(RELEASED_FILES[wildcards.module, wildcards.file])
+
+
+def unverified_local_file(wildcards):
+    """Input function: the local file that stands in for one whose sum nobody has stated; others are known by it."""
+    return _unverified_local(RELEASED_FILES[wildcards.module, wildcards.file])
 
 
 def source_of_released_file(wildcards):
     """Resource function: the link or path that it is fetched from."""
     return RELEASED_FILES[wildcards.module, wildcards.file]["source"]
+
+
+def _captions(wildcards):
+    (file,) = EXPERIMENT["prompts"]["card"]["files"]
+    return sources.wanted(file, EXPERIMENT["downloads"])
+
+
+def released_captions(wildcards):
+    """Params function: as released_file, of the file of captions."""
+    return _identity(_captions(wildcards))
+
+
+def unverified_local_captions(wildcards):
+    """Input function: as unverified_local_file."""
+    return _unverified_local(_captions(wildcards))
+
+
+def source_of_captions(wildcards):
+    """Resource function: as source_of_released_file."""
+    return _captions(wildcards)["source"]
+
+
+def prompts_code(script):
+    """Input function: code of a script that loads the module of the configured prompts."""
+
+    def files(wildcards):
+        return _reached(script, f"prompts/{EXPERIMENT['prompts']['module']}")
+
+    return files
+
+
+def prompts_entry(what):
+    """Params function: "module" or "n" of the configured prompts."""
+
+    def value(wildcards):
+        return EXPERIMENT["prompts"][what]
+
+    return value
+
+
+def prompt_files():
+    """The chosen prompts; none if the config has none."""
+    return expand("results/prompts/{prompts}.parquet", prompts=PROMPTS)
+
+
+def origin_of_dataset(wildcards):
+    """Resource function: where the files of wildcard `dataset` are fetched from, which is no part of what they are."""
+    card = experiment.entry(EXPERIMENT, "datasets", wildcards.dataset)["card"]
+    return sources.origin(card, EXPERIMENT["downloads"])
+
+
+def own_sums_of_dataset(wildcards):
+    """Params function: the sums of a user's own files that stand in for some of the dataset's."""
+    card = experiment.entry(EXPERIMENT, "datasets", wildcards.dataset)["card"]
+    return sources.own_sums_of(card, EXPERIMENT["downloads"])
 
 
 def encoder_files(pattern):
@@ -320,7 +408,7 @@ def objective_files(of_sae=None, of_probe=None):
 def dataset_listing(wildcards):
     """Params function: a digest of a user's folder, so that a new file there is noticed; None for other datasets."""
     options = experiment.entry(EXPERIMENT, "datasets", wildcards.dataset)["options"]
-    if "path" not in options:
+    if "pattern" not in options:
         return None
     return listing.digest(options["path"], options["pattern"], options["table"])
 

@@ -83,6 +83,7 @@ rule align_labels:
         code=attribute_code("align_labels.py"),
         labels=fine_labels_of,
         frames=encoder_frames,
+        manifests=manifests(),
         bins="results/labels/{attribute}/bins.json",
         frame_time="results/latents/{encoder}/frame_time.json",
     output:
@@ -123,5 +124,7 @@ rule check_labels:
     resources:
         mem_mb=memory(checking),
         runtime=minutes(checking),
+    params:
+        seed=SEED,
     script:
         "../workflow_scripts/check_labels.py"

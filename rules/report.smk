@@ -97,6 +97,7 @@ rule aggregate_tables:
         frame_times="results/report/tables/frame_times.csv",
         labels="results/report/tables/labels.csv",
         recordings="results/report/tables/recordings.csv",
+        chosen="results/report/tables/chosen.csv",
         rejected="results/report/tables/rejected.csv",
     log:
         "logs/aggregate_tables.log",

@@ -12,7 +12,7 @@ from synthetic_results import SyntheticResults, write
 PROJECT = Path(__file__).parent.parent
 CSV_NAMES = [
     "cells", "probes", "paper_comparison", "claims", "objective", "codecs", "frame_times", "labels", "recordings",
-    "rejected",
+    "chosen", "rejected",
 ]  # fmt: skip
 STAGES = ["original", "codec", "sae"]
 
@@ -23,8 +23,8 @@ def build_tables(results: SyntheticResults) -> dict[str, str]:
     inputs = aggregate(results) | {
         "codecs": results.encoder_files("results/codecs/{encoder}/quality.json"),
         "frame_times": results.encoder_files("results/latents/{encoder}/frame_time.json"),
-        "manifests": [results.path("results/datasets/chorales/manifest.parquet")],
-        "rejected": [results.path("results/datasets/chorales/rejected.parquet")],
+        "manifests": results.dataset_files("manifest.parquet"),
+        "rejected": results.dataset_files("rejected.parquet"),
         "labels": results.path("results/labels/check.json"),
     }
     write_tables(inputs, csv_paths, {encoder: encoder for encoder in results.encoders})
@@ -48,10 +48,11 @@ def demo_page(tmp_path_factory) -> Path:
     return page if page.is_file() else build_page(write(SyntheticResults(root)))
 
 
-def build_page(results: SyntheticResults) -> Path:
+def build_page(results: SyntheticResults, with_figures: bool = True) -> Path:
     """Write tables, figures and the page; returns the path of index.html."""
     csv_paths = build_tables(results)
-    draw_all(results, results.root / "results/report/figures")
+    if with_figures:
+        draw_all(results, results.root / "results/report/figures")
     audio = [
         f"{encoder}/clip~{clip}/{stage}.wav"
         for encoder in results.encoders

@@ -210,6 +210,12 @@ def files(tmp_path):
     labels = [fine_table(("toy/b", 100), ("toy/c", 200)), fine_table(), fine_table(("toy/a", 0))]
     frames = [frames_table("toy/a"), frames_table(), frames_table("toy/c", "toy/b")]
     paths = {"labels": [], "frames": [], "bins": str(tmp_path / "bins.json"), "output": str(tmp_path / "out.parquet")}
+    clips = pd.DataFrame({"clip_id": ["toy/a", "toy/b", "toy/c"], "kind": ["solo", "drums", "mix"]})
+    constants = {"dataset": "toy", "path": "none.wav", "group": "g", "split": "train", "shard": 0, "duration_s": 0.04}
+    constants |= {"sample_rate_hz": 16000, "n_channels": 1, "instrument": "", "sha256": ""}
+    constants |= {"truth_f0_path": "", "truth_notes_path": ""}
+    paths["manifests"] = [str(tmp_path / "manifest.parquet")]
+    tables.write(clips.assign(**constants), paths["manifests"][0], tables.MANIFEST)
     for kind, parts, schema in (("labels", labels, tables.FINE_LABELS), ("frames", frames, tables.LATENT_FRAMES)):
         for number, part in enumerate(parts):
             paths[kind].append(str(tmp_path / f"{kind}{number}.parquet"))
@@ -220,9 +226,16 @@ def files(tmp_path):
     return paths, geometry
 
 
-def align(paths, geometry):
+def align(paths, geometry, module=timbre, settings=None):
     alignment.align(
-        paths["labels"], paths["frames"], paths["bins"], geometry, timbre, options("timbre"), paths["output"]
+        paths["labels"],
+        paths["frames"],
+        paths["manifests"],
+        paths["bins"],
+        geometry,
+        module,
+        settings or options("timbre"),
+        paths["output"],
     )
     return tables.read(paths["output"], tables.ALIGNED_LABELS)
 
@@ -233,6 +246,24 @@ def test_aligned_labels_have_the_order_of_the_latents(files):
     assert table["frame_index"].tolist() == [0, 1] * 3
     assert table["value"].tolist() == [0.5, 2.5, 200.5, 202.5, 100.5, 102.5]
     assert table["class_index"].tolist() == [0, 0, 1, 1, 1, 1]
+
+
+def test_frames_of_kinds_that_are_left_out_have_no_class_even_where_unvoiced_is_one(files):
+    paths, geometry = files
+    settings = options("pitch")
+    labels = tables.read(paths["labels"][0], tables.FINE_LABELS).astype({"clip_id": object})
+    labels.loc[labels["clip_id"] == "toy/c", "value"] = np.nan  # a mix in which no pitch is found
+    labels["value"] -= 40  # of b: 60 to 63
+    tables.write(labels, paths["labels"][0], tables.FINE_LABELS)
+    bins.write(pitch.fit_bins(np.zeros(0), settings), "pitch", paths["bins"])
+    table = align(paths, geometry, pitch, settings)
+    assert table["class_index"].tolist() == [-1, -1, 65, 65, -1, -1]  # a lies below G1
+    assert table["value"].isna().tolist() == [False] * 2 + [True] * 4
+    assert align(paths, geometry, pitch, settings | {"leave_out_kinds": []})["class_index"].tolist()[4:] == [29, 31]
+    assert align(paths, geometry, pitch, settings | {"leave_out_kinds": ["mix"]})["class_index"].tolist()[2:4] == [
+        -1,
+        -1,
+    ]
 
 
 def test_no_latents_at_all_give_an_empty_table(files):

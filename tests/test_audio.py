@@ -1,9 +1,18 @@
 """Audio files in and out."""
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import av
 import numpy as np
 import pytest
 import soundfile
+from scipy import signal
 
+import m4a_files
 from sonolens import audio
 
 
@@ -107,3 +116,55 @@ def test_a_cut_file_is_not_taken_for_a_whole_one(tmp_path):
     reason = audio.why_unusable(tmp_path / "cut.flac", 0.5)
     assert reason is not None
     assert reason.startswith(("damaged", "unreadable"))
+
+
+def sweep(sample_rate_hz: int, n_samples: int) -> np.ndarray:
+    time_s = np.arange(n_samples) / sample_rate_hz
+    return (0.4 * np.sin(2 * np.pi * (200 * time_s + 300 * time_s**2)) * (time_s > 0.3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("sample_rate_hz", "n_channels"), [(44100, 2), (48000, 1), (22050, 1)])
+def test_an_m4a_is_read_where_its_recording_lies(tmp_path, sample_rate_hz, n_channels):
+    n_samples = round(2.345 * sample_rate_hz)
+    sound = np.stack([sweep(sample_rate_hz, n_samples)] * n_channels)
+    m4a_files.write(tmp_path / "a.m4a", sound, sample_rate_hz)
+    read = audio.load(tmp_path / "a.m4a", sample_rate_hz, n_channels)
+    assert read.dtype == np.float32 and read.shape[0] == n_channels
+    assert abs(read.shape[1] - n_samples) <= sample_rate_hz / 1000 + 1  # the container counts in milliseconds
+    assert audio.header(tmp_path / "a.m4a") == (read.shape[1], sample_rate_hz, n_channels)
+    lag = signal.correlate(read[0], sound[0]).argmax() - (n_samples - 1)
+    assert lag == 0
+    assert np.abs(read[0, 8000:40000] - sound[0, 8000:40000]).max() < 0.05
+    assert audio.why_unusable(tmp_path / "a.m4a", 0.5) is None
+    assert audio.load(tmp_path / "a.m4a", 16000, 1).shape[1] == pytest.approx(
+        16000 * n_samples / sample_rate_hz, abs=20
+    )
+
+
+def test_what_is_wrong_with_an_m4a_is_said(tmp_path):
+    m4a_files.write(tmp_path / "whole.m4a", sweep(44100, 200_000)[None], 44100)
+    content = (tmp_path / "whole.m4a").read_bytes()
+    (tmp_path / "cut.m4a").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.m4a").write_text("This is not audio.")
+    (tmp_path / "empty.m4a").touch()
+    m4a_files.write(tmp_path / "silent.m4a", np.zeros((1, 44100)), 44100)
+    with av.open(str(tmp_path / "picture.m4a"), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 32
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    reason = {path.stem: audio.why_unusable(path, 0.5) for path in tmp_path.glob("*.m4a")}
+    assert reason["whole"] is None
+    assert re.fullmatch(r"damaged: \d+ of 199994 samples can be read|unreadable: it breaks off after .*", reason["cut"])
+    assert reason["text"].startswith("unreadable: ")
+    assert reason["empty"] == "empty file"
+    assert reason["silent"] == "silent: peak below -80 dBFS"
+    assert reason["picture"] == "unreadable: there is no sound in it"
+    with pytest.raises(ValueError, match=r"cut.m4a cannot be read as audio: .* of 199994 samples"):
+        audio.load(tmp_path / "cut.m4a", 16000, 1)
+
+
+def test_who_reads_no_m4a_loads_no_ffmpeg():
+    command = "import sys; from sonolens import audio; sys.exit('av' in sys.modules)"
+    path = {"PYTHONPATH": str(Path(audio.__file__).parents[1])}
+    assert subprocess.run([sys.executable, "-c", command], env=os.environ | path).returncode == 0

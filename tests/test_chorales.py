@@ -24,7 +24,7 @@ RATE_HZ = 32000
 def corpus(tmp_path_factory) -> pd.DataFrame:
     """Twenty clips of twelve seconds, with the folder in `attrs`."""
     folder = tmp_path_factory.mktemp("chorales")
-    files.fetch("chorales", folder / "files.parquet", OPTIONS, seed=0, n_workers=1)
+    files.fetch("chorales", folder / "files.parquet", OPTIONS, files.Making(seed=0, n_workers=1))
     rendered = tables.read(folder / "files.parquet", files.FILES)
     rendered.attrs["folder"] = folder
     return rendered
@@ -253,7 +253,7 @@ def test_the_length_is_what_was_asked_for(corpus):
 
 
 def test_the_same_seed_gives_the_same_samples_whatever_the_workers(corpus, tmp_path):
-    files.fetch("chorales", tmp_path / "files.parquet", OPTIONS, seed=0, n_workers=2)
+    files.fetch("chorales", tmp_path / "files.parquet", OPTIONS, files.Making(seed=0, n_workers=2))
     assert (tmp_path / "files.parquet").read_bytes() == (corpus.attrs["folder"] / "files.parquet").read_bytes()
     for name in sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")):
         assert (tmp_path / name).read_bytes() == (corpus.attrs["folder"] / name).read_bytes(), name
@@ -345,6 +345,7 @@ def test_the_f0_truth_lies_at_the_notes(corpus):
             sounding |= truth["time_s"].between(note.onset_s, note.offset_s + 0.15)
         assert truth.loc[~sounding, "f0_hz"].isna().all()
         assert truth["f0_hz"].notna().mean() > 0.5
+        assert truth["n_sounding"].tolist() == truth["f0_hz"].notna().astype(int).tolist()
 
 
 def test_a_mix_has_notes_in_four_parts_and_drums_have_none(corpus):
@@ -396,8 +397,7 @@ def test_a_shorter_corpus_leaves_no_file_of_a_longer_one(tmp_path):
             "chorales",
             tmp_path / "files.parquet",
             OPTIONS | {"minutes": minutes, "clip_seconds": 6},
-            seed=0,
-            n_workers=1,
+            files.Making(seed=0, n_workers=1),
         )
     listed = tables.read(tmp_path / "files.parquet", files.FILES)
     assert sorted(path.name for path in tmp_path.glob("audio/*")) == [Path(path).name for path in listed["path"]]

@@ -504,6 +504,29 @@ def test_quality_of_a_codec_that_loses_6_db(tmp_path, monkeypatch):
     assert len(seen) == 9, "without labels the originals are tracked too"
 
 
+@pytest.mark.parametrize("has_labels", [True, False])
+def test_no_pitch_of_a_kind_that_is_left_out_is_kept_or_lost(has_labels, tmp_path, monkeypatch):
+    manifest = manifest_of(tmp_path, ["test", "test"], ["drums", "solo"])
+    seen = []
+
+    def measure(samples, sample_rate_hz, options, device):
+        seen.append(len(samples))
+        return FineTrack(np.full(50, 60.0, np.float32), np.ones(50, np.float32))
+
+    monkeypatch.setattr(codec_evaluation.pitch, "measure", measure)
+    frames = {"frame_index": np.arange(50, dtype=np.int32), "value": np.float32(60), "weight": np.float32(1)}
+    labels = pd.concat(pd.DataFrame({"clip_id": f"toy/{number}"} | frames) for number in (0, 1))
+    tables.write(labels, tmp_path / "pitch.parquet", tables.FINE_LABELS)
+    output, paths = tmp_path / "quality.json", [str(tmp_path / "pitch.parquet")] if has_labels else []
+    options = {"leave_out_kinds": ["drums"]}
+    codec_evaluation.evaluate_codec("framed", Framed(), [manifest], paths, str(output), options, 0, "cpu")
+    quality = json.loads(output.read_text())
+    assert len(seen) == (1 if has_labels else 2), "drums are not tracked"
+    assert {clip["clip_id"]: clip["pitch_kept_share"] for clip in quality["clips"]} == {"toy/0": None, "toy/1": 1.0}
+    assert quality["by_kind"]["drums"]["pitch_kept_share"] is None
+    assert quality["by_kind"]["drums"]["log_spectral_distance_db"]["mean"] > 4
+
+
 def test_the_cards_are_of_one_schema():
     """What both train with is declared alike, so that a comparison of the two is fair."""
     vae, rvq = (plugins.card("encoders", name)["options"]["properties"] for name in MODULES)

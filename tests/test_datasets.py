@@ -39,7 +39,7 @@ def run(tmp_path: Path, folder_options: dict, **changed) -> tuple[pd.DataFrame, 
     files_path, used_path, rejected_path = (
         tmp_path / "out" / f"{name}.parquet" for name in ("files", "used", "rejected")
     )
-    files.fetch("folder", files_path, folder_options, seed=0, n_workers=1)
+    files.fetch("folder", files_path, folder_options, files.Making(seed=0, n_workers=1))
     used, rejected = manifest.build("folder", "mine", files_path, folder_options, **(BUILD | changed))
     manifest.write(used, rejected, used_path, rejected_path)
     return tables.read(used_path, tables.MANIFEST), tables.read(rejected_path, tables.REJECTED)
@@ -211,10 +211,10 @@ def test_a_relative_folder_stays_relative(tmp_path, recordings, monkeypatch):
 
 
 def test_the_listing_notices_a_changed_file(tmp_path, recordings):
-    before = folder.fetch(tmp_path, options(recordings), 0, 1)
-    assert before.equals(folder.fetch(tmp_path, options(recordings), 0, 1))
+    before = folder.fetch(tmp_path, options(recordings), files.Making(0, 1))
+    assert before.equals(folder.fetch(tmp_path, options(recordings), files.Making(0, 1)))
     tone(recordings / "a" / "take 0.wav", duration_s=2)
-    after = folder.fetch(tmp_path, options(recordings), 0, 1)
+    after = folder.fetch(tmp_path, options(recordings), files.Making(0, 1))
     assert (before["size_bytes"] != after["size_bytes"]).sum() == 1
 
 
@@ -306,7 +306,9 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(full_disk):
     assert [path.name for path in full_disk.iterdir()] == ["fits.wav"]
     assert audio.why_unusable(full_disk / "fits.wav", 0.5) is None
     rows = math.ceil(1e5)
-    long_table = pd.DataFrame({"time_s": np.random.default_rng(0).random(rows), "f0_hz": np.zeros(rows, np.float32)})
+    long_table = pd.DataFrame(
+        {"time_s": np.random.default_rng(0).random(rows), "f0_hz": np.float32(0), "n_sounding": 0}
+    )
     with pytest.raises(OSError, match=r"No space left on device while writing .*truth\.parquet"):
         tables.write(long_table, full_disk / "truth.parquet", tables.TRUTH_F0)
     assert [path.name for path in full_disk.iterdir()] == ["fits.wav"]

@@ -3,11 +3,13 @@
 import errno
 import hashlib
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -18,8 +20,9 @@ import yaml
 
 from file_server import FileServer
 from sonolens import experiment, plugins
-from sonolens.downloads import answers, fetching, sources
+from sonolens.downloads import answers, fetching, licences, links, sources, templates, tries
 from sonolens.downloads.faults import DownloadError
+from sonolens.downloads.zip_checks import why_no_path
 from sonolens.jobs import life
 
 CONTENT = np.random.default_rng(0).bytes(700_001)
@@ -39,7 +42,7 @@ def server():
 def waits(monkeypatch):
     """The waits between tries that a download asked for; none is waited."""
     waited = []
-    monkeypatch.setattr(fetching.time, "sleep", waited.append)
+    monkeypatch.setattr(tries.time, "sleep", waited.append)
     return waited
 
 
@@ -102,12 +105,12 @@ def test_tries_are_counted_anew_after_progress_and_waits_grow(server, tmp_path, 
     server.breaks_always = 2 * fetching.CHUNK_BYTES  # many more breaks than tries, each behind some progress
     fetch(server, tmp_path)
     assert len(server.requests) > 2
-    assert set(waits) == {fetching.WAITS_S[0]}
+    assert set(waits) == {tries.WAITS_S[0]}
     server.always, server.requests = 503, []
     waits.clear()
     message = refusal(server, tmp_path / "again")
     assert "HTTP 503" in message
-    assert tuple(waits) == fetching.WAITS_S
+    assert tuple(waits) == tries.WAITS_S
     assert list(waits) == sorted(waits)
 
 
@@ -117,7 +120,7 @@ def test_a_server_without_ranges_begins_anew_but_not_for_ever(server, tmp_path):
     assert (tmp_path / "weights.pt").read_bytes() == CONTENT
     server.breaks_always, server.requests = 300_000, []
     refusal(server, tmp_path / "again")
-    assert len(server.requests) == len(fetching.WAITS_S) + 1
+    assert len(server.requests) == len(tries.WAITS_S) + 1
 
 
 @pytest.mark.parametrize("heeds", ["if_range", "nothing"])
@@ -160,7 +163,7 @@ def test_a_server_that_sends_a_range_in_parts_is_asked_for_all_of_them(server, t
     server.largest_part, server.breaks = 30_000, [300_000]
     fetch(server, tmp_path, sha256=None)
     assert (tmp_path / "weights.pt").read_bytes() == CONTENT
-    assert len(server.requests) > len(fetching.WAITS_S) + 1
+    assert len(server.requests) > len(tries.WAITS_S) + 1
 
 
 def test_a_compressed_answer_is_unpacked_and_never_continued(server, tmp_path):
@@ -520,17 +523,17 @@ def test_misspelt_names_are_told_with_near_ones():
     with pytest.raises(ValueError, match=r"did you mean 'vae_model\.pt'"):
         sources.refuse_unaccepted(entries, NO_CHANGES | {"files": {"vae_modle.pt": "x"}})
     with pytest.raises(ValueError, match="did you mean 'mit'"):
-        sources.licence("mitt")
+        licences.licence("mitt")
     sources.refuse_unaccepted(entries, NO_CHANGES | {"files": {"vae_model.pt": "x"}})
 
 
 def test_every_licence_says_what_it_asks_for():
-    keys = yaml.safe_load(sources.LICENCES.read_text())
-    restricting = {key for key in keys if sources.licence(key).restricts}
+    keys = yaml.safe_load(licences.LICENCES.read_text())
+    restricting = {key for key in keys if licences.licence(key).restricts}
     assert restricting == {"cc-by-nc-4.0", "cc-by-nc-sa-4.0", "stability-ai-community"}
     for key in keys:
-        assert sources.licence(key).url.startswith("https://")
-        assert sources.licence(key).summary.endswith(".")
+        assert licences.licence(key).url.startswith("https://")
+        assert licences.licence(key).summary.endswith(".")
 
 
 def test_files_of_all_variants_are_known():
@@ -549,8 +552,145 @@ def test_every_card_states_files_that_can_be_fetched():
         allowed = {"name", "url", "size_bytes", "sha256", "md5", "sum_is_certain", "licence"}
         assert file.keys() <= allowed, module
         wanted = sources.wanted(file, NO_CHANGES)
-        assert sources.is_link(wanted["source"]), module
-        assert "/" not in wanted["name"], module
+        assert links.is_link(wanted["source"]), module
+        assert why_no_path(file["name"]) is None, module
+        in_name, in_link = (set(templates.PLACEHOLDER.findall(file[key])) for key in ("name", "url"))
+        assert in_name == in_link, module
+
+
+def test_names_are_unique_within_a_card():
+    names = [(module, file["name"]) for module, file in cards_with_files()]
+    assert len(set(names)) == len(names)
+
+
+SHARDS = {
+    "name": "main/{split}/{number}.tar.bz2",
+    "url": "https://host/v1/main/{split}/{number}.tar.bz2?from={split}",
+    "licence": "cc-by-4.0",
+}
+LIST = {"name": "md5s.txt", "url": "https://host/md5s.txt?download=1", "licence": "cc-by-4.0", "md5": "0" * 32}
+CARD = {"files": [LIST, SHARDS]}
+
+
+def shard(downloads=None, name="main/train/12.tar.bz2", **more):
+    return sources.wanted_by_name(CARD["files"], name, NO_CHANGES | (downloads or {}), **more)
+
+
+def test_a_name_is_filled_into_the_template_of_its_link():
+    assert shard()["name"] == "main/train/12.tar.bz2"
+    assert shard()["source"] == "https://host/v1/main/train/12.tar.bz2?from=train"
+    assert shard()["md5"] is None
+    assert shard(md5="A" * 32)["md5"] == "a" * 32
+    assert shard(name="md5s.txt")["md5"] == "0" * 32
+    for wrong in ("main/train/a/12.tar.bz2", "main//12.tar.bz2", "main/train/12.tar.bz2.bz2", "md5s_txt"):
+        with pytest.raises(ValueError, match="the card names no file"):
+            shard(name=wrong)
+
+
+def test_a_placeholder_stands_for_one_thing_in_all_its_places():
+    assert templates.values_in("a/1/a.b", "{x}/{y}/{x}.b") == {"x": "a", "y": "1"}
+    assert templates.values_in("a/1/c.b", "{x}/{y}/{x}.b") is None
+    assert templates.values_in("a/1/a-b", "{x}/{y}/{x}.b") is None
+    assert templates.filled("{x} {z}", {"x": "a"}) == "a {z}"
+
+
+def test_what_stands_in_for_a_template_stands_in_for_all_of_it_but_those_with_one_of_their_own(tmp_path):
+    own = {
+        "main/{split}/{number}.tar.bz2": "~/data/{number} of {split}.tar.bz2",
+        "main/train/3.tar.bz2": {"source": "https://me/3.tar.bz2", "sha256": "abcdef12"},
+    }
+    assert shard({"files": own})["source"] == str(Path.home() / "data" / "12 of train.tar.bz2")
+    other = shard({"files": own}, name="main/train/3.tar.bz2", md5="0" * 32)
+    assert (other["source"], other["sha256"], other["md5"]) == ("https://me/3.tar.bz2", "abcdef12", None)
+    mirrors = {"https://host/v1/main/train/": f"{tmp_path}/", "https://host/": "https://mirror/"}
+    assert shard({"mirrors": mirrors})["source"] == str(tmp_path / "12.tar.bz2")
+    assert shard({"mirrors": mirrors}, name="main/test/1.tar.bz2")["source"].startswith("https://mirror/v1/main/test/1")
+    (tmp_path / "12").mkdir()
+    assert shard({"mirrors": mirrors})["source"] == str(tmp_path / "12")
+    (tmp_path / "12.tar.bz2").touch()
+    assert shard({"mirrors": mirrors})["source"] == str(tmp_path / "12.tar.bz2")
+
+
+def test_a_folder_in_place_of_links_is_asked_for_names_without_what_is_behind_them(tmp_path):
+    with_spaces = {"name": "a.zip", "url": "https://host/of%20me/a.zip?download=1", "licence": "mit"}
+    for stands_in in (f"{tmp_path}/", tmp_path.as_uri() + "/"):
+        wanted = sources.wanted(with_spaces, NO_CHANGES | {"mirrors": {"https://host/": stands_in}})
+        assert wanted["source"] == str(tmp_path / "of me" / "a.zip")
+    mirrored = sources.wanted(with_spaces, NO_CHANGES | {"mirrors": {"https://host/": "https://mirror/"}})
+    assert mirrored["source"] == "https://mirror/of%20me/a.zip?download=1"
+
+
+def test_a_job_is_told_where_from_apart_from_what(tmp_path):
+    downloads = NO_CHANGES | {
+        "mirrors": {"https://host/v1/": f"{tmp_path}/"},
+        "files": {
+            "main/train/3.tar.bz2": {"source": "/own/3.tar.bz2", "sha256": "abcdef12"},
+            "main/valid/{number}.tar.bz2": "of no entry",
+            "md5s.txt": "/own/md5s.txt",
+            "weights.pt": {"source": "/own/weights.pt", "sha256": "12345678"},
+        },
+    }
+    origin, own_sums = sources.origin(CARD, downloads), sources.own_sums_of(CARD, downloads)
+    assert own_sums == {"main/train/3.tar.bz2": {"sha256": "abcdef12"}}
+    assert "abcdef12" not in origin
+    assert "weights" not in origin
+    assert sources.own_sums_of(CARD, downloads | {"mirrors": {}}) == own_sums
+    told = sources.as_told(origin, own_sums)
+    for name in ("main/train/3.tar.bz2", "main/test/1.tar.bz2", "md5s.txt"):
+        wanted = sources.wanted_by_name(CARD["files"], name, downloads)
+        assert sources.wanted_by_name(CARD["files"], name, told) == wanted
+    assert sources.origin({}, downloads) == sources.origin({"files": []}, downloads)
+    with pytest.raises(ValueError, match="s3://"):
+        sources.origin(CARD, NO_CHANGES | {"files": {"main/train/3.tar.bz2": "s3://bucket/3"}})
+
+
+def test_names_of_a_template_are_known_and_have_one_sum_each():
+    entries = [{"name": "set", "card": CARD}]
+    for name in ("main/train/3.tar.bz2", "main/{split}/{number}.tar.bz2"):
+        sources.refuse_unaccepted(entries, NO_CHANGES | {"files": {name: "x"}})
+    with pytest.raises(ValueError, match=r"no card names a file 'main/train/3\.zip'"):
+        sources.refuse_unaccepted(entries, NO_CHANGES | {"files": {"main/train/3.zip": "x"}})
+    own = {"main/{split}/{number}.tar.bz2": {"source": "x", "sha256": "abcdef12"}}
+    with pytest.raises(ValueError, match="stands for many files"):
+        sources.refuse_unaccepted(entries, NO_CHANGES | {"files": own})
+
+
+BAR = """
+import sys, time
+from sonolens.jobs import job, progress
+progress.is_seen_on(job.log_to(sys.argv[1]))
+with progress.of_bytes("set.zip", 2_000_000) as bar:
+    bar.update(1_000_000)
+    time.sleep(0.6)
+    bar.update(500_000)
+print("said")
+"""
+
+
+def run_with_bar(log, stderr):
+    environment = os.environ | {"PYTHONPATH": str(plugins.PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", BAR, log], env=environment, stderr=stderr, check=True)
+    return log.read_text()
+
+
+def test_a_person_at_a_terminal_sees_how_far_a_download_is(tmp_path):
+    master, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    log = run_with_bar(tmp_path / "job.log", terminal)
+    os.set_blocking(master, False)
+    seen = os.read(master, 100_000).decode()
+    os.close(terminal)
+    os.close(master)
+    assert re.search(r"set\.zip: +75%.*1\.50M/2\.00M \[\d\d:\d\d<\d\d:\d\d, .*B/s\]", seen)
+    assert log == "said\n"
+
+
+def test_without_a_terminal_the_log_has_it(tmp_path):
+    with (tmp_path / "screen").open("w") as screen:
+        log = run_with_bar(tmp_path / "job.log", screen)
+    assert (tmp_path / "screen").read_text() == ""
+    assert "2.00M" in log
+    assert "said" in log
 
 
 def test_nothing_heavy_is_imported_by_what_every_process_reads():

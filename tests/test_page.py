@@ -10,9 +10,11 @@ from urllib.parse import unquote
 
 import pytest
 
+import synthetic_data
 from chromium import Chromium, find
 from figure_drawing import FIGURES
-from page_building import demo_page
+from page_building import build_page, demo_page
+from synthetic_results import SyntheticResults, write
 
 IMAGES = """[...document.images].map(i => [decodeURI(i.src).split("/").pop(), i.complete ? i.naturalWidth : 0])"""
 AUDIO = """Promise.all([...document.querySelectorAll("audio")].map(a => new Promise(done => {
@@ -84,6 +86,47 @@ def test_page_in_chromium(built_page):
 
 def test_links_of_the_page_lead_somewhere(built_page):
     assert check_links(built_page) > 30
+
+
+@pytest.fixture(scope="module")
+def data_section(tmp_path_factory) -> str:
+    """The section on the data of a page of five datasets."""
+    one_cell = {"encoders": ["minivae"], "expansions": [4], "lams": [0.02], "attributes": ["pitch"], "n_clips": 1}
+    results = SyntheticResults(tmp_path_factory.mktemp("five"), datasets=synthetic_data.PAPERS_FIVE, **one_cell)
+    text = build_page(write(results), with_figures=False).read_text()
+    assert "32.52 hours of audio\n(4,242 recordings)" in text
+    return text[text.index('<section id="data">') : text.index('<section id="provenance">')]
+
+
+def cells(row: str) -> list[str]:
+    """The text of a row's cells."""
+    return [re.sub("<[^>]*>", "", cell).strip() for cell in re.findall("<td[^>]*>(.*?)</td>", row, re.DOTALL)]
+
+
+def test_the_data_section_has_a_line_per_dataset(data_section):
+    rows = re.findall("<tr>(.*?)</tr>", data_section[: data_section.index("<figure")], re.DOTALL)[1:]
+    lines = {cells(row)[0]: cells(row)[1:] for row in rows}
+    assert list(lines) == [*(dataset.name for dataset in synthetic_data.PAPERS_FIVE), "all"]
+    assert lines["groove"] == [
+        "7.80", "702", "351", "562", "70", "70", "0", "drums: no pitch", "60", "0", "cc-by-4.0",
+    ]  # fmt: skip
+    assert lines["maestro"][7].startswith("69.") and lines["maestro"][10] == "cc-by-nc-sa-4.0"
+    assert lines["all"][:6] == ["32.52", "4,242", "2,122", "3,398", "423", "421"]
+    assert lines["all"][8:10] == ["66", "6"]
+
+
+def test_thousands_of_recordings_are_linked_not_listed(data_section):
+    assert 'href="tables/chosen.csv"' in data_section and "(4,242 rows)" in data_section
+    assert data_section.count("<tr>") < 120
+    assert "clip_0" not in data_section
+
+
+def test_many_files_not_used_are_grouped_by_reason(data_section):
+    part = data_section[data_section.index("Files not used (72)") :]
+    rows = [cells(row) for row in re.findall("<tr>(.*?)</tr>", part[: part.index("</table>")], re.DOTALL)[1:]]
+    assert ["groove", "left out", "60", "no audio is released of it", "audio/unused_0.flac"] in rows
+    assert ["damp_vsep", "rejected", "6", "too short: 0.0 s", "audio/unused_0.flac"] in rows
+    assert len(rows) == 4
 
 
 if __name__ == "__main__":

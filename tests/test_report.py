@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import synthetic_data
 from page_building import PROJECT, build_audit, build_tables
+from sonolens import tables
 from sonolens.files import write_json
-from sonolens.report import claims, findings, paper
+from sonolens.report import claims, data_overview, data_tables, findings, paper
 from sonolens.report.captions import inline_html, read_caption
 from sonolens.report.csv_tables import text
 from sonolens.report.data_tables import frame_times
@@ -173,6 +175,113 @@ def test_equal_results_give_equal_tables(written, tmp_path):
     again = build_tables(write(SyntheticResults(tmp_path)))
     for name, path in written.items():
         assert Path(path).read_bytes() == Path(again[name]).read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def paths_of_five(tmp_path_factory) -> dict[str, str]:
+    """Paths of the CSVs of an experiment on five datasets."""
+    return build_tables(write(SyntheticResults(tmp_path_factory.mktemp("five"), datasets=synthetic_data.PAPERS_FIVE)))
+
+
+@pytest.fixture
+def of_five(paths_of_five) -> dict[str, list[dict[str, str]]]:
+    """Rows of the CSVs about the data, of five datasets."""
+    return {name: read(paths_of_five[name]) for name in ("recordings", "chosen", "rejected", "labels")}
+
+
+def test_recordings_are_counted_by_split_and_what_is_not_used_apart(of_five):
+    rows = {(row["dataset"], row["split"]): row for row in of_five["recordings"]}
+    assert len(rows) == 5 * 5
+    assert [split for dataset, split in rows if dataset == "groove"] == [
+        "train", "validation", "test", "left out", "rejected",
+    ]  # fmt: skip
+    for dataset in synthetic_data.PAPERS_FIVE:
+        used = [rows[dataset.name, split] for split in ("train", "validation", "test")]
+        assert sum(int(row["n_clips"]) for row in used) == dataset.n_clips
+        hours = dataset.n_clips * dataset.duration_s / 3600
+        assert sum(float(row["hours"]) for row in used) == pytest.approx(hours, rel=1e-4)  # six digits in the CSV
+        n_counted = sum(counts for _, counts in dataset.unused)
+        assert int(rows[dataset.name, "rejected"]["n_clips"]) == n_counted
+        assert int(rows[dataset.name, "left out"]["n_clips"]) == len(dataset.unused) - n_counted
+    n_with_truth = [int(rows[name, "test"]["n_with_truth"]) for name in ("damp_vsep", "guitarset")]
+    assert n_with_truth == [0, int(rows["guitarset", "test"]["n_clips"])]
+
+
+def test_every_recording_that_is_used_is_listed_once_in_one_order(of_five):
+    rows = of_five["chosen"]
+    assert list(rows[0]) == ["dataset", "clip_id", "split", "group", "kind", "instrument", "duration_s", "sha256"]
+    assert len(rows) == sum(dataset.n_clips for dataset in synthetic_data.PAPERS_FIVE)
+    ids = [(row["dataset"], row["clip_id"]) for row in rows]
+    assert ids == sorted(set(ids))
+    (row,) = [row for row in rows if row["clip_id"] == "maestro/clip_0003"]
+    assert (row["split"], row["kind"], row["instrument"], row["duration_s"]) == ("test", "solo", "piano", "495")
+    assert row["sha256"] == f"{3:064x}"
+
+
+def test_what_is_chosen_does_not_depend_on_the_order_of_manifests():
+    one, two = (synthetic_data.manifest(dataset) for dataset in synthetic_data.PAPERS_FIVE[3:])
+    assert data_tables.chosen(pd.concat([one, two])).equals(data_tables.chosen(pd.concat([two[::-1], one])))
+
+
+def test_the_overview_has_a_line_per_dataset_in_the_order_of_the_config(of_five, paths_of_five, tmp_path):
+    results = SyntheticResults(tmp_path, datasets=synthetic_data.PAPERS_FIVE[::-1])
+    recorded, labels = (pd.read_csv(paths_of_five[name]) for name in ("recordings", "labels"))
+    lines = {line.name: line for line in data_overview.overview(recorded, labels, results.experiment())}
+    assert list(lines) == ["maestro", "guitarset", "groove", "damp_vsep", "cocochorales"]
+    groove, guitarset = lines["groove"], lines["guitarset"]
+    assert (groove.hours, groove.n_clips, groove.n_groups) == (pytest.approx(7.8), 702, 351)
+    assert (groove.n_with_truth, groove.within_50_cents, groove.reason) == (0, "", "drums: no pitch")
+    assert (groove.n_left_out, groove.n_rejected, lines["damp_vsep"].n_rejected) == (60, 0, 6)
+    assert sum(guitarset.splits) == guitarset.n_with_truth == 48
+    headline = next(row for row in of_five["labels"] if row["dataset"] == "guitarset" and row["frames"] == "all")
+    assert guitarset.within_50_cents == f"{100 * float(headline['within_50_cents']):.1f}"
+    low, high = map(float, guitarset.interval.split("–"))
+    assert low < float(guitarset.within_50_cents) < high
+    assert guitarset.reason == ""
+
+
+def test_licences_are_named_with_their_link_and_other_texts_as_they_are():
+    released = data_overview.licences_of(
+        {"licence": "x", "files": [{"licence": "cc-by-4.0"}, {"licence": "cc-by-4.0"}]}
+    )
+    assert [(each["short"], each["title"]) for each in released] == [
+        ("cc-by-4.0", "Creative Commons Attribution 4.0"),
+    ]
+    assert released[0]["url"].startswith("https://creativecommons.org/")
+    (own,) = data_overview.licences_of({"licence": "rendered here; scores: free"})
+    assert own == {"short": "rendered here", "title": "rendered here; scores: free", "url": ""}
+    assert data_overview.licences_of({}) == []
+
+
+def test_files_not_used_are_listed_one_by_one_or_by_reason_where_they_are_many():
+    rows = [
+        {"dataset": "a", "path": f"{n:02d}.wav", "reason": f"too short: 0.{n} s", "counts": "True"} for n in range(29)
+    ]
+    rows.append({"dataset": "a", "path": "x.wav", "reason": "too short: on purpose", "counts": "False"})
+    single = data_overview.not_used(pd.DataFrame(rows))
+    assert [row.path for row in single] == ["x.wav", *(f"{n:02d}.wav" for n in range(29))]
+    assert {row.n_files for row in single} == {1}
+    rows += [{"dataset": "b", "path": "y.wav", "reason": "silent: peak below -80 dBFS", "counts": "True"}]
+    grouped = data_overview.not_used(pd.DataFrame(rows))
+    assert [tuple(row) for row in grouped] == [
+        ("a", "left out", 1, "too short: on purpose", "x.wav"),
+        ("a", "rejected", 29, "too short: 0.0 s", "00.wav"),
+        ("b", "rejected", 1, "silent: peak below -80 dBFS", "y.wav"),
+    ]
+    assert data_overview.not_used(pd.DataFrame(columns=["dataset", "path", "reason", "counts"], dtype=str)) == []
+
+
+def test_what_is_left_out_keeps_its_reason_through_the_csv(of_five):
+    rows = of_five["rejected"]
+    assert len(rows) == sum(len(dataset.unused) for dataset in synthetic_data.PAPERS_FIVE)
+    assert {row["counts"] for row in rows if row["dataset"] == "groove"} == {"False"}
+    assert {row["counts"] for row in rows if row["dataset"] == "damp_vsep"} == {"True"}
+    assert list(rows[0]) == tables.REJECTED.names
+
+
+def test_labels_have_a_reason_where_they_have_no_figures(of_five):
+    for row in of_five["labels"]:
+        assert (row["within_50_cents"] == "") == (row["reason"] != "") == (row["dataset"] in ("damp_vsep", "groove"))
 
 
 def test_only_cells_tell_the_time(written):

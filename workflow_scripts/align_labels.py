@@ -15,6 +15,7 @@ with job.running(snakemake):
     alignment.align(
         snakemake.input.labels,
         snakemake.input.frames,
+        snakemake.input.manifests,
         snakemake.input.bins,
         FrameGeometry.of(snakemake.params.geometry).at(read_json(snakemake.input.frame_time)["used"]),
         plugins.load("labels", snakemake.params.module),

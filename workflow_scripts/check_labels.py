@@ -9,4 +9,4 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with job.running(snakemake):
-    truth.check(snakemake.input.labels, snakemake.input.manifests, snakemake.output[0])
+    truth.check(snakemake.input.labels, snakemake.input.manifests, snakemake.output[0], snakemake.params.seed)

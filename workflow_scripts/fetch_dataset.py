@@ -1,4 +1,4 @@
-"""Put one dataset under resources/, or list the user's own, and write down what is there."""
+"""Render one dataset under resources/, or list the user's own, and write down what is there."""
 
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,5 @@ with job.running(snakemake, n_threads=1):  # of a process: there are as many pro
         snakemake.params.module,
         snakemake.output.files,
         snakemake.params.options,
-        seed=snakemake.params.seed,
-        n_workers=snakemake.threads,
+        files.Making(snakemake.params.seed, n_workers=snakemake.threads),
     )

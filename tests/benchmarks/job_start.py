@@ -30,7 +30,7 @@ OPTIONS = {"path": "mine", "pattern": ["*.wav"], "split_by": "file", "table": No
 PLAIN = f"""
 from sonolens.datasets import files
 
-files.fetch("folder", "{TARGET}", {OPTIONS}, seed=0, n_workers=1)
+files.fetch("folder", "{TARGET}", {OPTIONS}, files.Making(seed=0, n_workers=1))
 """
 BARE = f"""
 rule fetch_dataset:

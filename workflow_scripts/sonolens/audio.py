@@ -1,8 +1,11 @@
 """Audio files in and out: one shape, one type, and a reason where a file cannot be used."""
 
+import functools
 import io
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -10,8 +13,12 @@ import soxr
 
 from sonolens.files import replacing
 
+if TYPE_CHECKING:
+    from sonolens.mp4_audio import Mp4Recording
+
 SILENCE_PEAK = 1e-4  # -80 dBFS: three steps of 16 bits
 MOST_CHANNELS = 2
+MP4_SUFFIXES = (".m4a", ".mp4")
 BLOCK_FRAMES = 1 << 18
 
 
@@ -22,11 +29,15 @@ def load(path: str | Path, sample_rate_hz: int, n_channels: int) -> np.ndarray:
     no delay). Raises ValueError naming the file if it cannot be read or the channels cannot be had.
     """
     try:
-        frames, file_rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} cannot be read as audio: {error.error_string}") from error
+        with _opened(path) as recording:
+            file_rate_hz = recording.samplerate
+            is_mp4 = _is_mp4(path)
+            frames = recording.read() if is_mp4 else recording.read(dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as audio: {_reason(error)}") from error
     if n_channels == 1:
-        frames = frames.mean(axis=1, keepdims=True, dtype=np.float32)
+        # channel by channel: numpy's mean over the last axis takes as long as all the rest of reading
+        frames = (functools.reduce(np.add, frames.T) / np.float32(frames.shape[1]))[:, None]
     elif frames.shape[1] == 1:
         frames = np.repeat(frames, n_channels, axis=1)
     elif frames.shape[1] != n_channels:
@@ -47,13 +58,36 @@ def why_unusable(path: str | Path, shortest_s: float) -> str | None:
     if path.stat().st_size == 0:
         return "empty file"
     try:
-        with soundfile.SoundFile(path) as recording:
-            return _why_content_unusable(recording, shortest_s)
-    except (soundfile.LibsndfileError, OSError) as error:
-        return f"unreadable: {error.error_string if isinstance(error, soundfile.LibsndfileError) else error.strerror}"
+        with _opened(path) as recording:
+            is_mp4 = _is_mp4(path)
+            blocks = recording.blocks() if is_mp4 else recording.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True)
+            return _why_content_unusable(recording, blocks, shortest_s)
+    except (soundfile.LibsndfileError, ValueError, OSError) as error:
+        return f"unreadable: {_reason(error)}"
 
 
-def _why_content_unusable(recording: soundfile.SoundFile, shortest_s: float) -> str | None:
+def _is_mp4(path: str | Path) -> bool:
+    return Path(path).suffix.lower() in MP4_SUFFIXES
+
+
+def _opened(path: str | Path) -> "soundfile.SoundFile | Mp4Recording":
+    """A recording, open for reading: by libsndfile, or by FFmpeg where that knows the format alone."""
+    if _is_mp4(path):
+        from sonolens.mp4_audio import Mp4Recording  # jobs that read other files do without FFmpeg
+
+        return Mp4Recording(path)
+    return soundfile.SoundFile(path)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, soundfile.LibsndfileError):
+        return error.error_string
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _why_content_unusable(
+    recording: "soundfile.SoundFile | Mp4Recording", blocks: Iterable[np.ndarray], shortest_s: float
+) -> str | None:
     if recording.frames == 0:
         return "empty: no samples"
     if recording.channels > MOST_CHANNELS:
@@ -61,10 +95,10 @@ def _why_content_unusable(recording: soundfile.SoundFile, shortest_s: float) -> 
     if recording.frames < math.ceil(shortest_s * recording.samplerate):
         return f"too short: {recording.frames / recording.samplerate:.3g} s, at least {shortest_s:g} s are needed"
     n_read, peak = 0, 0.0
-    for block in recording.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
+    for block in blocks:
         if not np.isfinite(block).all():
             return "non-finite samples (NaN or infinity)"
-        n_read, peak = n_read + len(block), max(peak, float(np.abs(block).max()))
+        n_read, peak = n_read + len(block), max(peak, float(np.abs(block).max(initial=0)))
     if n_read < recording.frames:
         return f"damaged: {n_read} of {recording.frames} samples can be read"
     return f"silent: peak below {20 * math.log10(SILENCE_PEAK):g} dBFS" if peak < SILENCE_PEAK else None
@@ -72,8 +106,8 @@ def _why_content_unusable(recording: soundfile.SoundFile, shortest_s: float) -> 
 
 def header(path: str | Path) -> tuple[int, int, int]:
     """(n_samples, sample_rate_hz, n_channels) of a file that can be read."""
-    info = soundfile.info(path)
-    return info.frames, info.samplerate, info.channels
+    with _opened(path) as recording:
+        return recording.frames, recording.samplerate, recording.channels
 
 
 def write_wav(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> int:

@@ -10,6 +10,7 @@ from sonolens.codec_quality import mean_interval, pitch_kept_share
 from sonolens.encoders.contract import Encoder, decode, side_of
 from sonolens.files import write_json
 from sonolens.labels import pitch
+from sonolens.labels.fine import left_out_kinds
 
 FIGURES = ("log_spectral_distance_db", "pitch_kept_share")
 
@@ -27,13 +28,14 @@ def evaluate_codec(
     """Measure every test clip, and write the clips and their means by kind and over all, with 95 % intervals.
 
     pitch_paths are the originals' fine labels of pitch (tables.FINE_LABELS), measured with pitch_options; with none
-    the originals are tracked here, on `device` too. Raises ValueError if no clip belongs to the test split.
+    the originals are tracked here, on `device` too. Of a kind that pitch_options leave out no pitch is kept or lost.
+    Raises ValueError if no clip belongs to the test split.
     """
     manifest = tables.read_all(manifest_paths, tables.MANIFEST)
     test = manifest[manifest["split"] == "test"].sort_values("clip_id")
     if test.empty:
         raise ValueError(f"no recording belongs to the split 'test', so {name} cannot be evaluated")
-    tracks = _tracks(pitch_paths)
+    tracks, left_out = _tracks(pitch_paths), left_out_kinds(pitch_options)
 
     def track(samples: np.ndarray) -> np.ndarray:
         return pitch.measure(samples.mean(axis=0), encoder.sample_rate_hz, pitch_options, device).value
@@ -42,14 +44,16 @@ def evaluate_codec(
     for clip in tqdm(test.itertuples(), total=len(test), desc=f"decoding with {name}", mininterval=5):
         original = audio.load(clip.path, encoder.sample_rate_hz, encoder.n_channels)
         decoded = decode(encoder, encoder.encode(original), side_of(encoder, original))[:, : original.shape[1]]
-        original_track = tracks[clip.clip_id] if tracks else track(original)
+        kept = np.nan
+        if clip.kind not in left_out:
+            kept = pitch_kept_share(tracks[clip.clip_id] if tracks else track(original), track(decoded))
         clips.append(
             {
                 "clip_id": clip.clip_id,
                 "kind": clip.kind,
                 "instrument": clip.instrument,
                 "log_spectral_distance_db": log_spectral_distance_db(original.mean(axis=0), decoded.mean(axis=0)),
-                "pitch_kept_share": pitch_kept_share(original_track, track(decoded)),
+                "pitch_kept_share": kept,
             }
         )
     table = pd.DataFrame(clips)

@@ -18,7 +18,7 @@ from sonolens.encoders import own_class
 # (key in the config, folder of the plugins, keys of an entry that are not options of its module)
 PLUGIN_LISTS = (
     ("datasets", "datasets", {"name", "module", "shards"}),
-    ("encoders", "encoders", {"name", "module", "weights", "frame_offset_frames"}),
+    ("encoders", "encoders", {"name", "module", "weights", "frame_offset_frames", "trained_on"}),
     ("attributes", "labels", {"name", "module"}),
 )
 
@@ -106,6 +106,19 @@ def _resolve_plugins(config: dict) -> None:
                 _resolve_encoder(entry, is_own, place)
 
 
+def _resolve_prompts(config: dict) -> None:
+    """Put the card of the set of prompts beside its name; there is at most one, and its modules have no options."""
+    entry = config["prompts"]
+    if entry is None:
+        return
+    if "module" not in entry:
+        entry["module"] = entry["name"]
+    try:
+        entry["card"] = plugins.card("prompts", entry["module"])
+    except ValueError as error:
+        raise ConfigError(f"prompts.module: {error}") from error
+
+
 def _resolve_encoder(entry: dict, is_own: bool, place: str) -> None:
     """What an entry of `encoders` may say beside its module's options."""
     card = entry["card"]
@@ -113,6 +126,10 @@ def _resolve_encoder(entry: dict, is_own: bool, place: str) -> None:
         raise ConfigError(
             f"{place}.weights: only a class of your own with a parameter `weights` takes paths here; what stands in "
             "for a released file is said under `downloads.files`"
+        )
+    if "trained_on" in entry and not card["trained"]:
+        raise ConfigError(
+            f"{place}.trained_on: {entry['module']} comes with released weights; only minivae and its like are trained"
         )
     if "frame_offset_frames" in entry:
         card["frame_offset_frames"] = entry["frame_offset_frames"]
@@ -127,6 +144,13 @@ def _check_meaning(config: dict) -> None:
     if not math.isclose(total, 1.0, abs_tol=1e-9):
         raise ConfigError(f"splits: train, validation and test add up to {total:g}, not to 1")
     encoders = {entry["name"] for entry in config["encoders"]}
+    datasets = {entry["name"] for entry in config["datasets"]}
+    for entry in config["encoders"]:
+        unknown = sorted(set(entry["trained_on"]) - datasets) if "trained_on" in entry else []
+        if unknown:
+            raise ConfigError(
+                f"encoders ({entry['name']}).trained_on: {unknown} are not among the datasets {sorted(datasets)}"
+            )
     unknown = sorted(set(config["objective"]["encoders"]) - encoders)
     if unknown:
         raise ConfigError(f"objective.encoders: {unknown} are not among the encoders {sorted(encoders)}")
@@ -142,9 +166,11 @@ def resolve(config: dict, schema_path: str | Path) -> dict:
     resolved = yaml.safe_load(yaml.safe_dump(config))  # a deep copy of plain types; Snakemake passes its own
     check(resolved, yaml.safe_load(Path(schema_path).read_text()))
     _resolve_plugins(resolved)
+    _resolve_prompts(resolved)
     _check_meaning(resolved)
     try:
-        sources.refuse_unaccepted([*resolved["datasets"], *resolved["encoders"]], resolved["downloads"])
+        prompts = [resolved["prompts"]] if resolved["prompts"] else []
+        sources.refuse_unaccepted([*resolved["datasets"], *resolved["encoders"], *prompts], resolved["downloads"])
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return resolved

@@ -28,8 +28,8 @@ HELD_BYTES = 4 << 30
 ROW_READ_SECONDS = 1e-4
 # Of a latent frame, its row in the tables while they are joined. Measured: 70 (training), 160 (probes).
 TRAINING_TABLE_BYTES, PROBE_TABLE_BYTES = 150, 320
-# Of a byte of Parquet, what its table takes while labels are joined. Measured: 5, with the truth beside them 30.
-TABLE_BYTES, TRUTH_TABLE_BYTES = 20, 60
+# Of a byte of Parquet, what its table takes while labels are joined. Measured: 5; while they are checked, up to 13.
+TABLE_BYTES, TRUTH_TABLE_BYTES = 20, 30
 # Classes of an attribute at most (pitch has 66): the width of a probe's output.
 CLASSES = 128
 
@@ -39,21 +39,23 @@ FLOPS = {"core": 40e9, "gpu": 1.5e12}
 # Of an optimiser's step, whatever its size: Python, and the launch of kernels.
 STEP_SECONDS = 5e-3
 
-# Seconds of audio a second. Measured on a core: encoding 700 (minivae, minirvq), amplitude and timbre 500, CREPE tiny
-# 12, decoding with it 12. CREPE full, which is some forty times slower, is what counts here. The card of a large
-# encoder has a speed of its own for a core; on a GPU all are faster than ten times real time.
+# Seconds of audio a second. Measured on a core: encoding 700 (minivae, minirvq), amplitude and timbre 1100, CREPE tiny
+# 12, decoding with it 12. CREPE full, 1.2, is what counts here; on a GPU it was not measured, but for its arithmetic, 42
+# GFLOP a second of audio. The card of a large encoder has a speed of its own for a core; on a GPU all are faster than
+# ten times real time.
 ENCODING_SPEED = {"core": 1.0, "gpu": 10.0}
 ARITHMETIC_SPEED = 20.0
-CREPE_SPEED = {"core": 0.25, "gpu": 5.0}
+CREPE_SPEED = {"core": 0.4, "gpu": 10.0}
 HEARING_SPEED = {"core": 0.2, "gpu": 3.0}
 # extraction.GROUP_SECONDS (a test holds the two together): clips up to so much audio are encoded together
 GROUP_SECONDS = 120
 # A recording while it is read: as the file has it, mixed down, resampled, and the copy that is contiguous.
 AUDIO_COPIES = 4
 FINE_FRAMES_PER_S = 100
-# Of a fine frame: its row of labels with the clip's name; and, of the recording in hand, CREPE's 360 probabilities in
-# fp32 with the scores of the path through them in fp64.
-FINE_ROW_BYTES, CREPE_BYTES = 150, 360 * 30
+# Of a fine frame: its row while labels are written (measured: 50), and where they are read with the clip's name as
+# text; and, of the recording in hand, CREPE's 360 probabilities in fp32 with, in two bytes each, whence the best path
+# to each came (measured: 2100).
+LABEL_ROW_BYTES, FINE_ROW_BYTES, CREPE_BYTES = 75, 150, 360 * 8
 
 
 class Need(NamedTuple):
@@ -192,7 +194,7 @@ def extraction(
 def labelling(audio: Audio, has_network: bool, device: str) -> Need:
     """Fine labels of a shard (labels/labelling.py), by a network (CREPE) or by arithmetic."""
     seconds = audio.hours * 3600
-    n_bytes = _recording_bytes(audio, 16_000) + seconds * FINE_FRAMES_PER_S * FINE_ROW_BYTES
+    n_bytes = _recording_bytes(audio, 16_000) + seconds * FINE_FRAMES_PER_S * LABEL_ROW_BYTES
     if not has_network:
         return _need(PLAIN_MB, n_bytes, seconds / ARITHMETIC_SPEED)
     n_bytes += audio.longest_seconds * FINE_FRAMES_PER_S * CREPE_BYTES

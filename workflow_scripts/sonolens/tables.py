@@ -38,11 +38,13 @@ MANIFEST = _columns(
 REJECTED = _columns(
     dataset=(pa.string(), "name in the config"),
     path=(pa.string(), "audio file"),
-    reason=(pa.string(), "why it cannot be used"),
+    reason=(pa.string(), "why it is not used"),
+    counts=(pa.bool_(), "towards max_rejected_share; false for what is left out on purpose, such as a known defect"),
 )
 TRUTH_F0 = _columns(
     time_s=(pa.float64(), "seconds from the start of the recording"),
-    f0_hz=(pa.float32(), "fundamental frequency, NaN where nothing sounds"),
+    f0_hz=(pa.float32(), "fundamental frequency of the one that sounds, NaN where none or several do"),
+    n_sounding=(pa.int8(), "notes, strings or voices that sound at once; where there are several, no label is scored"),
 )
 TRUTH_NOTES = _columns(
     onset_s=(pa.float64(), "seconds"),
@@ -100,6 +102,13 @@ TRACKS = _columns(
     class_index=(pa.int16(), "its class, -1 where the frame is left out"),
     predicted_class=(pa.int16(), "the probe's most probable class"),
     predicted_value=(pa.float32(), "centre of that class, in the attribute's unit; NaN for unvoiced"),
+)
+PROMPTS = _columns(
+    prompt_id=(pa.string(), "unique in its release"),
+    caption=(pa.string(), "what is to be heard, in words, on one line"),
+    aspects=(pa.list_(pa.string()), "the same as short phrases; none where the release has none that can be read"),
+    is_audioset_eval=(pa.bool_(), "the excerpt described is of AudioSet's evaluation split; null where it is not said"),
+    is_balanced_subset=(pa.bool_(), "of the release's part that is balanced over genres; null where it is not said"),
 )
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from sonolens.datasets import drums
+from sonolens.datasets.files import Making, candidates
 from sonolens.datasets.instruments import KITS, SOLOISTS
 from sonolens.datasets.rendering import ENSEMBLES, Plan, write_clip
 from sonolens.datasets.scores import four_part_chorales
@@ -24,23 +25,21 @@ KINDS = {"s": "solo", "m": "mix", "d": "drums"}
 CYCLE = "smdsssmssdsmssmsdssm"
 
 
-def fetch(folder: Path, options: dict, seed: int, n_workers: int) -> pd.DataFrame:
-    """Render the corpus under `folder` on `n_workers` processes; one row of files.FILES per clip."""
-    plans = plan_clips(max(1, round(options["minutes"] * 60.0 / options["clip_seconds"])), seed)
-    work = partial(write_clip, folder=folder, seed=seed, options=options)
-    rows = pd.DataFrame(tqdm(_map(work, plans, n_workers), "rendering", len(plans), unit="clip", mininterval=5))
+def fetch(folder: Path, options: dict, making: Making) -> pd.DataFrame:
+    """Render the corpus under `folder`, on several processes; one row of files.FILES per clip."""
+    plans = plan_clips(max(1, round(options["minutes"] * 60.0 / options["clip_seconds"])), making.seed)
+    work = partial(write_clip, folder=folder, seed=making.seed, options=options)
+    rows = pd.DataFrame(tqdm(_map(work, plans, making.n_workers), "rendering", len(plans), unit="clip", mininterval=5))
     rows["group"] = merge_groups(rows["group"], rows.pop("tune"))
+    rows["left_out"] = ""
     _remove_others(folder, {*rows["path"], *rows["truth_f0_path"], *rows["truth_notes_path"]})
     return rows
 
 
 def index(folder: Path, files: pd.DataFrame, options: dict) -> pd.DataFrame:
-    """Every clip as a candidate (files.CANDIDATES)."""
-    rows = files.drop(columns=["size_bytes", "modified_ns", "sha256"])
-    rows["stem"] = [Path(path).stem for path in rows["path"]]
-    rows["problem"] = None
-    for column in ("path", "truth_f0_path", "truth_notes_path"):
-        rows[column] = [str(folder / path) if path else "" for path in rows[column]]
+    """Every clip as a candidate (files.CANDIDATES), called by its number."""
+    rows = candidates(folder, files)
+    rows["stem"] = [Path(path).stem for path in files["path"]]
     return rows
 
 

@@ -6,13 +6,13 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from sonolens.datasets.files import from_rows
+from sonolens.datasets.files import Making, from_rows
 
 KINDS = ("solo", "mix", "drums", "unknown")
 NOT_IN_TABLE = "not listed in the table"
 
 
-def fetch(folder: Path, options: dict, seed: int, n_workers: int) -> pd.DataFrame:
+def fetch(folder: Path, options: dict, making: Making) -> pd.DataFrame:
     """List the recordings that the patterns match, with size and time of change (files.FILES), sorted by path.
 
     Raises FileNotFoundError or NotADirectoryError if there is no such folder, ValueError if nothing matches.
@@ -36,7 +36,7 @@ def fetch(folder: Path, options: dict, seed: int, n_workers: int) -> pd.DataFram
 def index(folder: Path, files: pd.DataFrame, options: dict) -> pd.DataFrame:
     """Every file as a candidate (files.CANDIDATES), grouped as `split_by` says."""
     root = Path(_text(Path(options["path"]).expanduser()))
-    rows = files.drop(columns=["size_bytes", "modified_ns", "sha256"])
+    rows = files.drop(columns=["size_bytes", "modified_ns", "sha256"])  # paths are relative to the project's root
     names = [PurePosixPath(path).relative_to(root).as_posix() for path in rows["path"]]
     rows["stem"] = _stems(names)
     rows["problem"] = None

@@ -25,27 +25,30 @@ def build(
     max_rejected_share: float,
     min_clip_seconds: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The manifest (tables.MANIFEST, sorted by clip_id) and what was rejected (tables.REJECTED) of one dataset.
+    """The manifest (tables.MANIFEST, sorted by clip_id) and what is not used (tables.REJECTED) of one dataset.
 
     Raises ValueError if too many files cannot be used, if none is left, or if the groups do not suffice for the splits.
     """
     files = tables.read(files_path, FILES)
     candidates = plugins.load("datasets", module).index(Path(files_path).parent, files, options)
     manifest, rejected = check_files(candidates, dataset, min_clip_seconds)
-    refuse_if_too_many(rejected, len(candidates), dataset, max_rejected_share)
+    n_left_out = int((~rejected["counts"].astype(bool)).sum())
+    unusable = rejected[rejected["counts"].astype(bool)]
+    refuse_if_too_many(unusable, len(candidates) - n_left_out, dataset, max_rejected_share)
     manifest["split"] = draw_splits(manifest, splits, seed, dataset)
     manifest["shard"] = [shard_of(clip_id, shards) for clip_id in manifest["clip_id"]]
     return manifest.sort_values("clip_id", ignore_index=True), rejected
 
 
 def check_files(candidates: pd.DataFrame, dataset: str, min_clip_seconds: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read every candidate once; what can be used, with its length and format, and what cannot, with the reason."""
+    """Read every candidate once; what can be used, with its length and format, and what is not, with the reason."""
     usable, rejected = [], []
     rows = candidates[list(CANDIDATES)].to_dict("records")
     for row in tqdm(rows, desc=f"checking {dataset}", unit="file", mininterval=5):
-        reason = row.pop("problem") or audio.why_unusable(row["path"], min_clip_seconds)
+        left_out = row.pop("left_out")
+        reason = left_out or row.pop("problem") or audio.why_unusable(row["path"], min_clip_seconds)
         if reason is not None:
-            rejected.append({"dataset": dataset, "path": row["path"], "reason": reason})
+            rejected.append({"dataset": dataset, "path": row["path"], "reason": reason, "counts": not left_out})
             continue
         n_samples, sample_rate_hz, n_channels = audio.header(row["path"])
         row |= {"clip_id": f"{dataset}/{row.pop('stem')}", "dataset": dataset, "duration_s": n_samples / sample_rate_hz}

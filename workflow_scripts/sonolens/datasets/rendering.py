@@ -193,13 +193,13 @@ def render_strokes(strokes: list[drums.Stroke], kit: int, duration_s: float, rat
 
 
 def truth_f0(tones: list[tuple[str, Instrument, Tone]], duration_s: float, step_s: float) -> pd.DataFrame:
-    """The f0 of a solo every `step_s` seconds as tables.TRUTH_F0. Where tones overlap, the later one counts."""
+    """The f0 of a solo every `step_s` seconds as tables.TRUTH_F0. Where tones overlap, the later one counts alone."""
     time_s = np.arange(math.ceil(duration_s / step_s)) * step_s
-    f0_hz = np.full(len(time_s), np.nan, dtype=np.float32)
+    f0_hz, n_sounding = np.full(len(time_s), np.nan, dtype=np.float32), np.zeros(len(time_s), np.int8)
     for _, instrument, played in tones:
         sounds = (time_s >= played.onset_s) & (time_s < played.audible_until_s(instrument.release_s))
-        f0_hz[sounds] = played.f0_hz(time_s[sounds])
-    return pd.DataFrame({"time_s": time_s, "f0_hz": f0_hz})
+        f0_hz[sounds], n_sounding[sounds] = played.f0_hz(time_s[sounds]), 1
+    return pd.DataFrame({"time_s": time_s, "f0_hz": f0_hz, "n_sounding": n_sounding})
 
 
 def truth_notes(tones: list[tuple[str, Instrument, Tone]], duration_s: float) -> pd.DataFrame:

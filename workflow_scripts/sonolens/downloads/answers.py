@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import requests
 
@@ -24,13 +25,29 @@ def request_headers(n_there: int, version: Version | None) -> dict[str, str]:
     return headers
 
 
+def range_headers(first: int | None, last: int) -> dict[str, str]:
+    """Of a request for the bytes from `first` to `last`, both included; for the last so many without `first`."""
+    return {"Accept-Encoding": "identity", "Range": f"bytes={'' if first is None else first}-{last}"}
+
+
 @contextlib.contextmanager
 def answer(wanted: dict, headers: dict[str, str]) -> Iterator[requests.Response]:
     """The answer to a request; what fails here, or while it is read, is Broken or a DownloadError."""
+    link, more = wanted["source"], {"headers": headers, "stream": True, "timeout": timeouts()}
+    with named_faults(wanted), requests.get(link, **more) as response:
+        yield response
+
+
+def timeouts() -> tuple[float, float]:
+    """Seconds until a connection stands, and between two arrivals on it."""
+    return CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+
+
+@contextlib.contextmanager
+def named_faults(wanted: dict) -> Iterator[None]:
+    """What fails while a server is asked, or its answer is read, is Broken or a DownloadError."""
     try:
-        timeouts = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
-        with requests.get(wanted["source"], headers=headers, stream=True, timeout=timeouts) as response:
-            yield response
+        yield
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise faults.is_not_trusted(wanted, error) from error
@@ -57,14 +74,30 @@ def refuse(response: requests.Response, wanted: dict) -> None:
         raise faults.is_a_page(wanted)
 
 
+class Part(NamedTuple):
+    """Which bytes a partial answer (206) says it has."""
+
+    first: int
+    last: int
+    n_bytes: int | None  # of the whole file, where the server says it
+
+
+def part_of(response: requests.Response) -> Part | None:
+    """What its Content-Range says; None if that makes no sense."""
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+    return found and Part(int(found[1]), int(found[2]), None if found[3] == "*" else int(found[3]))
+
+
 def continues(response: requests.Response, n_there: int, version: Version) -> bool:
     """Whether a partial answer (206) is the rest behind n_there bytes of this version."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if found is None or int(found[1]) != n_there:
-        return False
-    stated = version_of(response)  # not every server heeds If-Range
-    n_bytes = None if found[2] == "*" else int(found[2])
-    return stated.validator in (None, version.validator) and (n_bytes is None or version.n_bytes in (None, n_bytes))
+    part = part_of(response)
+    return part is not None and part.first == n_there and is_of(response, part, version)
+
+
+def is_of(response: requests.Response, part: Part, version: Version) -> bool:
+    """Whether a partial answer is of this version, so far as it can be told: not every server heeds If-Range."""
+    is_valid = version_of(response).validator in (None, version.validator)
+    return is_valid and (part.n_bytes is None or version.n_bytes in (None, part.n_bytes))
 
 
 def version_of(response: requests.Response) -> Version:

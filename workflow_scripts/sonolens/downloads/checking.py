@@ -49,10 +49,43 @@ def size_difference(wanted: dict, n_bytes: int) -> list[str]:
 def verify(wanted: dict, n_bytes: int, sums: dict[str, str], say: Callable[[str], None]) -> None:
     """Raise DownloadError if it is not the file wanted; if that is not certain, a note in the job's life."""
     found = differences(wanted, n_bytes, sums)
+    _judge(wanted, found, sums.get("sha256"))
+    if not found and not any(wanted[kind] for kind in sources.SUM_DIGITS):
+        say(f"no sum of {wanted['name']} is known; this one has sha256 {sums['sha256']}, which can be pinned")
+
+
+def verify_size(wanted: dict, n_bytes: int) -> None:
+    """The same by the size alone."""
+    _judge(wanted, size_difference(wanted, n_bytes), None)
+
+
+def verify_file(wanted: dict, path: Path, say: Callable[[str], None], size_suffices: bool) -> None:
+    """The same of a file. size_suffices: it is not read if its size can be compared, or nothing is known of it."""
+    n_bytes = path.stat().st_size
+    has_sum = any(wanted[kind] for kind in sources.SUM_DIGITS)
+    if size_suffices and (wanted["size_bytes"] is not None or not has_sum):
+        verify_size(wanted, n_bytes)
+    else:
+        verify(wanted, n_bytes, _sums_of(wanted, path), say)
+
+
+def is_right(wanted: dict, path: Path) -> bool:
+    """Whether a file that was verified when it arrived still is what is wanted, so far as that is certain."""
+    if not wanted["sum_is_certain"]:
+        return True
+    sums = _sums_of(wanted, path) if sources.has_sum(wanted) else {}
+    return not differences(wanted, path.stat().st_size, sums)
+
+
+def _sums_of(wanted: dict, path: Path) -> dict[str, str]:
+    sums = Sums(wanted)
+    sums.add_file(path)
+    return sums.digits()
+
+
+def _judge(wanted: dict, found: list[str], sha256: str | None) -> None:
     if found and wanted["sum_is_certain"]:
-        raise faults.is_another(wanted, found, sums.get("sha256"))
+        raise faults.is_another(wanted, found, sha256)
     if found:
         detail = f"{wanted['name']} from {wanted['source']} has {' and '.join(found)}"
         life.note("other_checksum", f"{detail}; it is kept, since it is not certain which one is current")
-    elif not any(wanted[kind] for kind in sources.SUM_DIGITS):
-        say(f"no sum of {wanted['name']} is known; this one has sha256 {sums['sha256']}, which can be pinned")

@@ -1,22 +1,21 @@
 """Fetch one file: resumed after a break or a kill, verified, and under its name only when it is whole."""
 
 import contextlib
-import errno
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
-from sonolens.downloads import answers, faults, sources
+from sonolens.downloads import answers, faults, links, sources
 from sonolens.downloads.checking import Sums, differences, size_difference, verify
+from sonolens.downloads.licences import licence
 from sonolens.downloads.partial import Partial
+from sonolens.downloads.tries import Tries
+from sonolens.jobs import progress
 
 CHUNK_BYTES = 1 << 16
-WAITS_S = (1, 2, 5, 15, 30)  # before each further try; counted anew once more has arrived than ever before
 
 Say = Callable[[str], None]
 
@@ -27,13 +26,22 @@ def fetch(wanted: dict, target: str | Path, say: Say) -> None:
     Raises DownloadError, FileNotFoundError (no such local file) or OSError (the disk is full). `target` is then as it
     was. Only one process at a time may fetch for one target.
     """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    terms = sources.licence(wanted["licence"])
+    say_terms(wanted, say)
+    bring(wanted, Path(target), say)
+
+
+def say_terms(wanted: dict, say: Say) -> None:
+    """Where a file comes from, and what its licence asks for."""
+    terms = licence(wanted["licence"])
     say(f"{wanted['name']}, from {wanted['source']}\nlicence: {terms.title} ({terms.url}). {terms.summary}")
+
+
+def bring(wanted: dict, target: Path, say: Say) -> None:
+    """`fetch` behind that notice."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = Partial(wanted, target)
     partial.remove_others()
-    sums = (_download if sources.is_link(wanted["source"]) else _take_local)(wanted, partial, say)
+    sums = (_download if links.is_link(wanted["source"]) else _take_local)(wanted, partial, say)
     try:
         verify(wanted, partial.n_bytes(), sums, say)
     except faults.DownloadError:
@@ -50,8 +58,7 @@ def _take_local(wanted: dict, partial: Partial, say: Say) -> dict[str, str]:
     """
     source = Path(wanted["source"])
     if not source.is_file():
-        detail = f"no such file to take {wanted['name']} from (`downloads` in the config)"
-        raise FileNotFoundError(errno.ENOENT, detail, str(source))
+        raise faults.is_not_there(wanted)
     partial.remove()
     if source.stat().st_uid == os.geteuid():
         with contextlib.suppress(OSError):
@@ -76,19 +83,12 @@ def _download(wanted: dict, partial: Partial, say: Say) -> dict[str, str]:
 
 
 def _until_whole(wanted: dict, partial: Partial, say: Say) -> dict[str, str]:
-    furthest, n_failures = partial.n_bytes(), 0
+    tries = Tries(wanted, say, partial.n_bytes())
     while True:
         try:
             return _one_try(wanted, partial, say)
         except faults.Broken as error:
-            if partial.n_bytes() > furthest:
-                furthest, n_failures = partial.n_bytes(), 0
-            if n_failures == len(WAITS_S):
-                raise faults.given_up(wanted, str(error), partial.n_bytes()) from error
-            wait_s = max(WAITS_S[n_failures], error.wait_s)
-            n_failures += 1
-            say(f"{error}; trying again in {wait_s:g} s")
-            time.sleep(wait_s)
+            tries.again(error, partial.n_bytes())
 
 
 def _one_try(wanted: dict, partial: Partial, say: Say) -> dict[str, str]:
@@ -138,8 +138,7 @@ def _take_in(response: requests.Response, partial: Partial, sums: Sums, n_there:
     if n_bytes is not None:
         partial.refuse_small_disk(n_bytes - n_there)
     n_new = 0
-    bar = tqdm(desc=partial.name, initial=n_there, total=n_bytes, unit="B", unit_scale=True, mininterval=5)
-    with bar, partial.growing(), partial.path.open("ab") as file:
+    with progress.of_bytes(partial.name, n_bytes, n_there) as bar, partial.growing(), partial.path.open("ab") as file:
         for chunk in response.iter_content(CHUNK_BYTES):
             file.write(chunk)
             file.flush()  # a kill loses nothing that was counted

@@ -4,19 +4,14 @@ The name of the hidden file says which link and sum it is of, and a note beside 
 a later job goes on where an earlier one was stopped, and only with the same file.
 """
 
-import contextlib
-import errno
 import hashlib
-import os
 import re
-import shutil
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+from sonolens.downloads import disk
 from sonolens.files import read_json, write_json
-
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Version(NamedTuple):
@@ -65,27 +60,18 @@ class Partial:
 
     def becomes(self, target: Path) -> None:
         """It is whole and verified: flush it to disk and give it its name."""
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
+        disk.flush(self.path)
         self.path.replace(target)
         self._note.unlink(missing_ok=True)
 
     def refuse_small_disk(self, n_missing: int) -> None:
         """Raise OSError, keeping nothing, if the rest does not fit."""
-        free = shutil.disk_usage(self.path.parent).free
-        if n_missing > free:
-            self.remove()
-            detail = f"{self.name} needs {n_missing / 1e9:.2f} GB more and there are {free / 1e9:.2f} GB left"
-            raise OSError(errno.ENOSPC, detail, str(self.path.parent))
-
-    @contextlib.contextmanager
-    def growing(self) -> Iterator[None]:
-        """While it is written: on a full disk the error names the file, and what there is of it makes room."""
         try:
-            yield
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
+            disk.refuse_small(self.path.parent, self.name, n_missing)
+        except OSError:
             self.remove()
-            detail = f"{error.strerror} while writing {self.name}; nothing of it was kept"
-            raise OSError(error.errno, detail, str(self.path.parent)) from error
+            raise
+
+    def growing(self) -> AbstractContextManager[None]:
+        """While it is written: on a full disk the error names the file, and what there is of it makes room."""
+        return disk.making_room(self.path.parent, self.name, self.remove)

@@ -1,60 +1,28 @@
 """Files that are fetched: where from, what has to arrive, under which licence.
 
-A card (of an encoder, a dataset) states what was released; the config's `downloads` may put a mirror or a file of the
-user's own in its place, and says which restricting licences are accepted. Read by every Snakemake process, the remote
-ones included, so nothing heavy is imported here; `fetching` does the work.
+A card (of an encoder, a dataset) states what was released, a name and its link being the template of many files
+maybe; the config's `downloads` may put a mirror, a file of the user's own or the folder that an archive was extracted
+to in its place, and says which restricting licences are accepted. Read by every Snakemake process, the remote ones
+included, so nothing heavy is imported here; `fetching` does the work.
 """
 
-import difflib
-import functools
+import json
 import re
-from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
-
-import yaml
 
 from sonolens import plugins
-
-LICENCES = Path(__file__).parents[1] / "licences.yaml"
+from sonolens.downloads import templates
+from sonolens.downloads.licences import alternatives, licence
+from sonolens.downloads.links import as_it_lies, is_link, link_or_path, replaced_link
 
 # Hexadecimal digits of a whole sum. The first eight suffice to tell files apart that were not made to collide.
 SUM_DIGITS = {"sha256": 64, "md5": 32}
 FEWEST_DIGITS = 8
 
 
-class Licence(NamedTuple):
-    """One entry of licences.yaml."""
-
-    key: str
-    title: str
-    url: str
-    restricts: bool  # not everyone may use it for everything: it has to be accepted in the config
-    summary: str  # one sentence: what it forbids or asks for
-
-
-@functools.cache
-def _licences() -> dict[str, Licence]:
-    return {key: Licence(key, **entry) for key, entry in yaml.safe_load(LICENCES.read_text()).items()}
-
-
-def licence(key: str) -> Licence:
-    """The licence called `key`. Raises ValueError, naming near ones, if licences.yaml has none of that name."""
-    if key not in _licences():
-        raise ValueError(f"there is no licence '{key}'; {_alternatives(key, _licences())}")
-    return _licences()[key]
-
-
-def _alternatives(name: str, known: object) -> str:
-    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"there are {', '.join(sorted(known)) or 'none'}{hint}"
-
-
 def card_files(card: dict) -> list[dict]:
     """The files that a card names, those of all its variants included."""
     variants = card["variants"].values() if "variants" in card else []
-    return [file for holder in (card, *variants) for file in (holder["files"] if "files" in holder else [])]
+    return [file for holder in (card, *variants) for file in _files(holder)]
 
 
 def wanted(card_file: dict, downloads: dict) -> dict:
@@ -70,7 +38,7 @@ def wanted(card_file: dict, downloads: dict) -> dict:
         if isinstance(own, dict):
             stated |= {"size_bytes": None, "md5": None, "sum_is_certain": True, "sha256": own["sha256"]}
             own = own["source"]
-        source = _link_or_path(own)
+        source = link_or_path(own)
     return {
         "name": stated["name"],
         "source": source,
@@ -82,30 +50,67 @@ def wanted(card_file: dict, downloads: dict) -> dict:
     }
 
 
-def replaced_link(link: str, mirrors: dict[str, str]) -> str:
-    """`link` with the longest of the prefixes that it begins with replaced by what stands in for it."""
-    prefixes = [prefix for prefix in mirrors if link.startswith(prefix)]
-    if prefixes:
-        prefix = max(prefixes, key=len)
-        link = mirrors[prefix] + link.removeprefix(prefix)
-    return _link_or_path(link)
+def wanted_by_name(files: list[dict], name: str, downloads: dict, md5: str | None = None) -> dict:
+    """`wanted` for the file called `name` among a card's `files`, where an entry may be the template of many.
+
+    md5: as if the card stated it. What stands in for a template stands in for all that are of it, placeholders filled
+    in; a name of its own goes before. Where a local archive is not there, but the folder that it was extracted to is,
+    source is that folder. Raises ValueError if the card has no such file.
+    """
+    stated, values = _entry(files, name)
+    own = downloads["files"]
+    if name not in own and stated["name"] in own:
+        own = {name: templates.filled(own[stated["name"]], values)}
+    instance = stated | {"name": name, "url": templates.filled(stated["url"], values)} | ({"md5": md5} if md5 else {})
+    found = wanted(instance, downloads | {"files": own})
+    return found | {"source": found["source"] if is_link(found["source"]) else as_it_lies(found["source"])}
 
 
-def is_link(source: str) -> bool:
-    """Whether it has to be downloaded, as against a path."""
-    return source.startswith(("http://", "https://"))
+def _entry(files: list[dict], name: str) -> tuple[dict, dict[str, str]]:
+    """The entry of that name or of a template that fits it, and what the placeholders stand for."""
+    for file in files:
+        values = templates.values_in(name, file["name"])
+        if file["name"] == name or values is not None:
+            return file, values or {}
+    raise ValueError(f"the card names no file '{name}'; {alternatives(name, [file['name'] for file in files])}")
 
 
-def _link_or_path(source: str) -> str:
-    """A link as it is, a path with `~` expanded, and the path that a file:// link means."""
-    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", source)
-    if scheme is None:
-        return str(Path(source).expanduser())
-    if scheme[1].lower() in ("http", "https"):
-        return scheme[1].lower() + source.removeprefix(scheme[1])
-    if scheme[1].lower() == "file" and urlsplit(source).netloc in ("", "localhost"):
-        return unquote(urlsplit(source).path)
-    raise ValueError(f"'{source}' cannot be fetched: it has to be a path or begin with https://, http:// or file:///")
+def origin(card: dict, downloads: dict) -> str:
+    """Where the files of a dataset come from, as compact JSON: no part of what they are. `as_told` reads it.
+
+    Raises ValueError if one of them cannot be fetched from where the config says.
+    """
+    own = _own_of(card, downloads)
+    for name in [*own, *(file["name"] for file in _files(card))]:
+        wanted_by_name(_files(card), name, downloads)
+    sources = {name: entry["source"] if isinstance(entry, dict) else entry for name, entry in own.items()}
+    return json.dumps({"mirrors": downloads["mirrors"], "files": sources}, separators=(",", ":"), sort_keys=True)
+
+
+def own_sums_of(card: dict, downloads: dict) -> dict[str, dict[str, str]]:
+    """`own_sums` of the files of one card: what they are, besides what the card says."""
+    return own_sums({"files": _own_of(card, downloads)})
+
+
+def as_told(origin: str, own_sums: dict[str, dict[str, str]]) -> dict:
+    """The config's `downloads`, so far as it concerns one card, from what `origin` and `own_sums_of` made of it."""
+    told = json.loads(origin)
+    with_sums = {name: {"source": told["files"][name]} | own for name, own in own_sums.items()}
+    return {"accepted_licences": [], "mirrors": told["mirrors"], "files": told["files"] | with_sums}
+
+
+def _own_of(card: dict, downloads: dict) -> dict:
+    """Of what the config puts in the place of files, that which concerns this card."""
+    patterns = [file["name"] for file in _files(card)]
+    return {name: own for name, own in downloads["files"].items() if _is_one_of(name, patterns)}
+
+
+def _is_one_of(name: str, patterns: list[str]) -> bool:
+    return name in patterns or any(templates.values_in(name, pattern) is not None for pattern in patterns)
+
+
+def _files(card: dict) -> list[dict]:
+    return card["files"] if "files" in card else []
 
 
 def _checked_sum(kind: str, digits: object, name: str) -> str | None:
@@ -148,7 +153,7 @@ def refuse_unaccepted(entries: list[dict], downloads: dict) -> None:
     held_back = [
         (entry["name"], file["name"], licence(file["licence"]))
         for entry in entries
-        for file in (entry["card"]["files"] if "files" in entry["card"] else [])
+        for file in _files(entry["card"])
         if licence(file["licence"]).restricts and file["licence"] not in accepted
     ]
     if not held_back:
@@ -176,7 +181,9 @@ def _refuse_unknown_names(entries: list[dict], downloads: dict) -> None:
     # of entries that are commented out for now, too: only a misspelt name is an error
     cards = [plugins.card(kind, module) for kind in ("encoders", "datasets") for module in plugins.available(kind)]
     cards += [entry["card"] for entry in entries]
-    names = {file["name"] for card in cards for file in card_files(card)}
+    names = sorted({file["name"] for card in cards for file in card_files(card)})
     for name in downloads["files"]:
-        if name not in names:
-            raise ValueError(f"downloads.files: no card names a file '{name}'; {_alternatives(name, names)}")
+        if isinstance(downloads["files"][name], dict) and templates.is_template(name):
+            raise ValueError(f"downloads.files: '{name}' stands for many files, and one sum cannot be that of them all")
+        if not _is_one_of(name, names):
+            raise ValueError(f"downloads.files: no card names a file '{name}'; {alternatives(name, names)}")

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, TextIO
 
 from sonolens.files import remove_temporaries
-from sonolens.jobs import finishing, life, provenance, slurm
+from sonolens.jobs import finishing, life, progress, provenance, slurm
 from sonolens.jobs.interruption import Interrupted, Interruption
 from sonolens.jobs.lease import Lease
 from sonolens.jobs.resumption import Resumption, deadline
@@ -45,6 +45,7 @@ def running(description: Description, n_threads: int | None = None) -> Iterator[
     log, n_threads = description.log[0], n_threads or description.threads
     story = life.Life(Path(log).with_suffix(".jsonl"))
     screen = log_to(log)
+    progress.is_seen_on(screen)
     life.becomes(story)
     use_threads(n_threads)
     interruption = Interruption()

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from sonolens import tables
 from sonolens.encoders.geometry import FrameGeometry
 from sonolens.labels import bins
-from sonolens.labels.fine import FINE_FRAMES_PER_S, FineTrack
+from sonolens.labels.fine import FINE_FRAMES_PER_S, FineTrack, left_out_kinds
 
 # Latent frames pooled at once
 BLOCK_FRAMES = 1 << 18
@@ -92,6 +92,7 @@ def _read_fine(paths: list[str]) -> _FineLabels:
 def align(
     labels_paths: list[str],
     frames_paths: list[str],
+    manifest_paths: list[str],
     bins_path: str,
     geometry: FrameGeometry,
     attribute: ModuleType,
@@ -100,9 +101,12 @@ def align(
 ) -> None:
     """Pool and classify one attribute for every latent frame of an encoder; rows in the order of `frames_paths`.
 
+    Frames of recordings of the kinds that `options` leave out have no class, even where undefined values have one.
     Raises ValueError, naming the clip, where a latent frame has no labels or lies beyond them.
     """
     labels, classes = _read_fine(labels_paths), bins.read(bins_path)
+    manifest = tables.read_all(manifest_paths, tables.MANIFEST)
+    left_out = manifest["clip_id"][manifest["kind"].isin(left_out_kinds(options))]
     aligned = [tables.ALIGNED_LABELS.empty_table().to_pandas()]
     for path in tqdm(frames_paths, desc="aligning", mininterval=5):
         frames = tables.read(path, tables.LATENT_FRAMES)
@@ -117,9 +121,10 @@ def align(
         frame_index = frames["frame_index"].to_numpy()
         _refuse_frames_beyond(frames, n_fine, geometry, path)
         value = pool_frames(labels.track, start, n_fine, frame_index, geometry, attribute, options)
-        aligned.append(
-            frames[["clip_id", "frame_index"]].assign(value=value, class_index=bins.classify(value, classes))
-        )
+        is_left_out = clips.categories.isin(left_out)[clips.codes]
+        value[is_left_out] = np.nan
+        class_index = np.where(is_left_out, np.int16(bins.LEFT_OUT), bins.classify(value, classes))
+        aligned.append(frames[["clip_id", "frame_index"]].assign(value=value, class_index=class_index))
     joined = pd.concat([part.astype({"clip_id": object}) for part in aligned], ignore_index=True)
     tables.write(joined, output_path, tables.ALIGNED_LABELS)
 

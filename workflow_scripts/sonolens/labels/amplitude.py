@@ -3,7 +3,6 @@
 Librosa's RMS: a rectangular window, the mean taken over all of it. 0 dBFS is an RMS of 1 (a full-scale sine: −3.01).
 """
 
-import librosa
 import numpy as np
 
 from sonolens.labels import bins, fine
@@ -25,16 +24,11 @@ def measure(audio: np.ndarray, sample_rate_hz: int, options: dict, device: str =
     n_frames = fine.n_fine_frames(len(audio), sample_rate_hz)
     rate, window = options["sample_rate_hz"], options["window_samples"]
     audio = fine.resampled(audio, sample_rate_hz, rate)
-    rms = np.concatenate(
-        [np.zeros(0, np.float32)]
-        + [
-            librosa.feature.rms(y=block, frame_length=window, hop_length=rate // fine.FINE_FRAMES_PER_S, center=False)[
-                0
-            ]
-            for block in fine.blocks(audio, rate, window, n_frames)
-        ]
-    )
-    return FineTrack(_scaled(rms**2, options).astype(np.float32), (rms**2).astype(np.float32))
+    energies = [np.zeros(0, np.float32)]
+    for stretch in fine.blocks(audio, rate, window, n_frames):
+        energies.append(fine.mean_square(fine.windows(stretch, rate, window)))
+    energy = np.concatenate(energies)
+    return FineTrack(_scaled(energy, options).astype(np.float32), energy)
 
 
 def pool(pieces: FineTrack, inside: np.ndarray, options: dict) -> np.ndarray:

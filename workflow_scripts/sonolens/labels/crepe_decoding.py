@@ -1,5 +1,6 @@
 """From CREPE's probabilities per pitch bin to one pitch per frame."""
 
+import numba
 import numpy as np
 
 N_BINS = 360
@@ -8,6 +9,7 @@ _FIRST_BIN_CENTS = 1997.3794084376191  # above 10 Hz
 _LOCAL_BINS = 4  # to each side: the local mean of Kim et al. 2018
 _REACH_BINS = 12  # a pitch that glides moves less than this in 10 ms
 _JUMP = 1e-5  # probability of a jump to anywhere, a new note
+_BLOCK_FRAMES = 4096  # whose scores are there at once
 
 
 def bin_cents() -> np.ndarray:
@@ -23,8 +25,7 @@ def decode(probabilities: np.ndarray, fmin_hz: float, fmax_hz: float, decoder: s
     """
     low, high = (1200 * np.log2(hz / 10) for hz in (fmin_hz, fmax_hz))
     allowed = np.flatnonzero((bin_cents() >= low - CENTS_PER_BIN) & (bin_cents() <= high + CENTS_PER_BIN))
-    searched = probabilities[:, allowed]
-    chosen = allowed[_DECODERS[decoder](searched)]
+    chosen = allowed[0] + _DECODERS[decoder](probabilities[:, allowed[0] : allowed[-1] + 1])
     rows = np.arange(len(probabilities))
     around = chosen[:, None] + np.arange(-_LOCAL_BINS, _LOCAL_BINS + 1)
     weight = np.where((around >= 0) & (around < N_BINS), probabilities[rows[:, None], around.clip(0, N_BINS - 1)], 0)
@@ -45,28 +46,57 @@ def viterbi_path(probabilities: np.ndarray) -> np.ndarray:
     torchcrepe's own Viterbi forbids jumps beyond 220 cents in 10 ms, so that every new note is a glide.
     """
     n_frames, n_bins = probabilities.shape
-    score = np.log(probabilities.astype(np.float64) + 1e-6)
     reach = np.arange(-_REACH_BINS, _REACH_BINS + 1)
     near = np.log((_REACH_BINS + 1 - np.abs(reach)) / (_REACH_BINS + 1) ** 2)
-    came_from = np.empty((n_frames, n_bins), np.int16)
-    best = np.zeros(n_bins)
-    padded = np.full(n_bins + 2 * _REACH_BINS, -np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH_BINS + 1)
-    bins = np.arange(n_bins)
-    for frame in range(n_frames):
-        padded[_REACH_BINS : _REACH_BINS + n_bins] = best
-        glides = windows + near
-        step = glides.argmax(axis=1)
-        glide, jump = glides[bins, step], best.max() + np.log(_JUMP)
-        jumps = jump > glide
-        came_from[frame] = np.where(jumps, best.argmax(), bins + reach[step])
-        best = np.where(jumps, jump, glide) + score[frame]
+    best, came_from = np.zeros(n_bins), np.empty((n_frames, n_bins), np.int16)
+    # what the search works with, beside: made here, since numba takes long to compile what makes arrays
+    padded, glide, step = np.full(n_bins + 2 * _REACH_BINS, -np.inf), np.empty(n_bins), np.empty(n_bins, np.int64)
+    for first in range(0, n_frames, _BLOCK_FRAMES):
+        block = slice(first, first + _BLOCK_FRAMES)
+        score = np.log(probabilities[block].astype(np.float64) + 1e-6)
+        _search(score, near, np.log(_JUMP), best, came_from[block], padded, glide, step)
     path = np.empty(n_frames, np.int64)
-    state = int(best.argmax()) if n_frames else 0
-    for frame in range(n_frames - 1, -1, -1):
+    _trace_back(came_from, best.argmax(), path)
+    return path
+
+
+# Compiled anew by each process, in a second: a cache on disk would need a folder that every job may write to.
+@numba.njit(nogil=True)
+def _search(score, near, jump_score, best, came_from, padded, glide, step):
+    """Go on from `best` (B,), the scores of the best paths to each bin, with the frames of `score` (b, B).
+
+    near (2·reach + 1,): of a step by −reach, … reach bins. Of equals the lowest bin is taken. `padded` has −∞ beyond
+    the ends. Writes best and came_from (b, B).
+    """
+    n_frames, n_bins = score.shape
+    reach = near.shape[0] // 2
+    for frame in range(n_frames):
+        highest = 0
+        for j in range(n_bins):
+            padded[reach + j] = best[j]
+            glide[j] = -np.inf
+            if best[j] > best[highest]:
+                highest = j
+        jump = best[highest] + jump_score
+        for k in range(near.shape[0]):
+            for j in range(n_bins):  # without a branch: several bins in one instruction
+                candidate = padded[j + k] + near[k]
+                is_better = candidate > glide[j]
+                glide[j] = candidate if is_better else glide[j]
+                step[j] = k if is_better else step[j]
+        for j in range(n_bins):
+            jumps = jump > glide[j]
+            came_from[frame, j] = highest if jumps else j + step[j] - reach
+            best[j] = (jump if jumps else glide[j]) + score[frame, j]
+
+
+@numba.njit(nogil=True)
+def _trace_back(came_from, last, path):
+    """Fill path (T,) from its end, where it is in bin `last`."""
+    state = last
+    for frame in range(path.shape[0] - 1, -1, -1):
         path[frame] = state
         state = came_from[frame, state]
-    return path
 
 
 _DECODERS = {"argmax": argmax_path, "viterbi": viterbi_path}

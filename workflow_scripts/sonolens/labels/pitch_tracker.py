@@ -1,104 +1,67 @@
 """CREPE as a pitch tracker: torchcrepe's weights, evaluated several times faster and decoded without dither.
 
 torchcrepe.decode adds noise from numpy's global generator to every pitch, and its predict() decodes each batch by
-itself; here the same recording gives the same track, whatever the batch.
+itself; here a recording gives the same track to the last bit, on one kind of device, whatever is labelled with it.
 """
 
-import contextlib
 import functools
 
+from sonolens import torchaudio_absent  # noqa: F401 (must come before torchcrepe)
+from sonolens.encoders import huge_pages  # noqa: F401 (must come before the first tensor)
+
+# isort: split
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torchcrepe
 
-from sonolens import torchaudio_absent  # noqa: F401 (must come before torchcrepe)
 from sonolens.device import torch_device
-from sonolens.labels import crepe_decoding, fine
-
-import torchcrepe  # isort: skip
+from sonolens.labels import crepe_decoding, crepe_network, fine
 
 SAMPLE_RATE_HZ = torchcrepe.SAMPLE_RATE
 WINDOW_SAMPLES = torchcrepe.WINDOW_SIZE
-_N_LAYERS = 6
-_STRIDE = 4  # of the first layer
-
-
-class FastCrepe(torch.nn.Module):
-    """torchcrepe.Crepe for evaluation: the same function to rounding, 3.4 times as fast on one core (tiny).
-
-    On CPUs oneDNN is slow at convolutions of one channel along the height. So time lies along the width, channels
-    last, and the first layer's four-fold stride becomes four channels. Layers pool before ReLU and batch norm, on
-    half the samples; a max commutes with the norm only where its scale is positive.
-    """
-
-    def __init__(self, crepe: torchcrepe.Crepe):
-        super().__init__()
-        for layer in range(_N_LAYERS):
-            convolution, norm = getattr(crepe, f"conv{layer + 1}"), getattr(crepe, f"conv{layer + 1}_BN")
-            weight = convolution.weight.detach()[..., 0]  # (out, in, kernel)
-            if layer == 0:
-                weight = weight.unflatten(-1, (-1, _STRIDE)).squeeze(1).transpose(1, 2)
-            scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
-            shift = (norm.bias - norm.running_mean * scale).detach()
-            self.register_buffer(f"weight{layer}", weight[:, :, None].contiguous(memory_format=torch.channels_last))
-            self.register_buffer(f"bias{layer}", convolution.bias.detach())
-            self.register_buffer(f"scale{layer}", scale[:, None, None])
-            self.register_buffer(f"shift{layer}", shift[:, None, None])
-        self.pools_first = [bool((getattr(self, f"scale{layer}") > 0).all()) for layer in range(_N_LAYERS)]
-        self.classifier = crepe.classifier
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Normalised frames (B, 1024) -> probability of each of the 360 pitch bins (B, 360)."""
-        x = F.pad(frames, (254, 254))
-        x = x.view(len(x), -1, 1, _STRIDE).permute(0, 3, 2, 1)  # (B, 4, 1, time), channels last as it lies
-        for layer in range(_N_LAYERS):
-            if layer:
-                x = F.pad(x, (31, 32))
-            x = F.conv2d(x, getattr(self, f"weight{layer}"), getattr(self, f"bias{layer}"))
-            scale, shift = getattr(self, f"scale{layer}"), getattr(self, f"shift{layer}")
-            if self.pools_first[layer]:
-                x = torch.addcmul(shift, torch.maximum(x[..., ::2], x[..., 1::2]).relu_(), scale)
-            else:
-                x = torch.addcmul(shift, x.relu_(), scale)
-                x = torch.maximum(x[..., ::2], x[..., 1::2])
-        return torch.sigmoid(self.classifier(x[:, :, 0].transpose(1, 2).flatten(1)))
+# Frames through the network at once. No option: in a batch of another size sums may be split otherwise, and labels
+# would differ in the last bit. With the full model they take 0.2 GB on a CPU, 1.5 GB on a GPU.
+BATCH_FRAMES = {"cpu": 64, "cuda": 512}
+# Frames whose windows are cut on the device at once, and whose probabilities come back together
+BLOCK_FRAMES = 6 * 512
 
 
 @functools.lru_cache(maxsize=1)
-def network(model: str, device: str) -> tuple[FastCrepe, torch.device]:
+def network(model: str, device: str) -> tuple[crepe_network.FastCrepe, torch.device]:
     """CREPE of one size ("full" or "tiny") on `device`, read once per process."""
     where = torch_device(device)
+    torch.backends.cuda.matmul.allow_tf32 = False  # devices agree to rounding
     torchcrepe.load.model("cpu", model)
-    return FastCrepe(torchcrepe.infer.model).eval().to(where), where
+    return crepe_network.FastCrepe(torchcrepe.infer.model).eval().to(where), where
 
 
 def probabilities(audio: np.ndarray, n_frames: int, options: dict, device: str) -> np.ndarray:
     """Probability of each pitch bin, (n_frames, 360) float32, of audio (n_samples,) at 16 kHz; 0 below the level floor.
 
-    Silent frames do not go through the network. Batches have one size, the last filled up: sums are split alike, so
-    a frame's figures do not depend on how many there are.
+    Silent frames do not go through the network. What a frame gets depends on its recording alone: batches hold frames
+    of one recording and have one size, the last filled up.
     """
     net, where = network(options["model"], device)
-    found = np.zeros((n_frames, torchcrepe.PITCH_BINS), np.float32)
-    first = 0
-    for block in fine.blocks(audio, SAMPLE_RATE_HZ, WINDOW_SAMPLES, n_frames):
-        windows = np.lib.stride_tricks.sliding_window_view(block, WINDOW_SAMPLES)[:: SAMPLE_RATE_HZ // 100]
-        mean_square = np.einsum("tn,tn->t", windows, windows) / WINDOW_SAMPLES
-        sounding = np.flatnonzero(fine.rms_dbfs(mean_square) >= options["level_floor_dbfs"])
-        for start in range(0, len(sounding), options["batch_frames"]):
-            batch = sounding[start : start + options["batch_frames"]]
-            frames = np.zeros((options["batch_frames"], WINDOW_SAMPLES), np.float32)
-            frames[: len(batch)] = windows[batch]
-            with torch.inference_mode(), _exact_on_gpus():
-                given = net(_normalised(torch.from_numpy(frames).to(where)))
-            found[first + batch] = given[: len(batch)].cpu().numpy()
+    found, first = np.zeros((n_frames, torchcrepe.PITCH_BINS), np.float32), 0
+    for stretch in fine.blocks(audio, SAMPLE_RATE_HZ, WINDOW_SAMPLES, n_frames, BLOCK_FRAMES):
+        windows = fine.windows(stretch, SAMPLE_RATE_HZ, WINDOW_SAMPLES)
+        level_dbfs = fine.rms_dbfs(fine.mean_square(windows))
+        sounding = np.flatnonzero(level_dbfs >= options["level_floor_dbfs"])
+        if len(sounding):
+            found[first + sounding] = _in_batches(net, torch.from_numpy(stretch).to(where), sounding)
         first += len(windows)
     return found
 
 
-def _exact_on_gpus() -> contextlib.AbstractContextManager:
-    """No TF32 in cuDNN's convolutions, and none that varies between runs: devices agree to rounding."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+def _in_batches(net: crepe_network.FastCrepe, stretch: torch.Tensor, frames: np.ndarray) -> np.ndarray:
+    """What the network gives of some `frames` (N,) of a stretch of audio, which lies on its device: (N, 360)."""
+    windows = stretch.unfold(0, WINDOW_SAMPLES, SAMPLE_RATE_HZ // fine.FINE_FRAMES_PER_S)
+    size = BATCH_FRAMES[stretch.device.type]
+    filled = np.resize(frames, -(-len(frames) // size) * size)  # repeats them
+    with torch.inference_mode():
+        batches = torch.from_numpy(filled).to(stretch.device).split(size)
+        given = torch.cat([net(_normalised(windows[batch])) for batch in batches])
+    return given[: len(frames)].cpu().numpy()
 
 
 def _normalised(frames: torch.Tensor) -> torch.Tensor:

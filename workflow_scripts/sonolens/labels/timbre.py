@@ -1,12 +1,13 @@
 """Timbre: the spectral centroid in a window around each fine frame.
 
-Librosa's centroid: the mean frequency of a Hann-windowed magnitude spectrum. It depends on the bandwidth that is
+Librosa's centroid, in fp32: the mean frequency of a Hann-windowed magnitude spectrum. It depends on the bandwidth that is
 looked at, so every recording is measured at one rate; the default of 16 kHz is what every encoder of the experiment
 can hear.
 """
 
-import librosa
 import numpy as np
+import scipy.fft
+import scipy.signal
 
 from sonolens.labels import bins, fine
 from sonolens.labels.fine import FineTrack
@@ -26,18 +27,24 @@ def measure(audio: np.ndarray, sample_rate_hz: int, options: dict, device: str =
     """
     n_frames = fine.n_fine_frames(len(audio), sample_rate_hz)
     rate, window = options["sample_rate_hz"], options["window_samples"]
-    hop = rate // fine.FINE_FRAMES_PER_S
     audio = fine.resampled(audio, sample_rate_hz, rate)
-    centroids, energies = [np.zeros(0)], [np.zeros(0)]
-    for block in fine.blocks(audio, rate, window, n_frames):
-        magnitude = np.abs(librosa.stft(block, n_fft=window, hop_length=hop, center=False))
-        centroids.append(librosa.feature.spectral_centroid(S=magnitude, sr=rate, n_fft=window)[0])
-        energies.append(librosa.feature.rms(y=block, frame_length=window, hop_length=hop, center=False)[0] ** 2)
+    hann, hz = scipy.signal.get_window("hann", window).astype(np.float32), scipy.fft.rfftfreq(window, 1 / rate)
+    centroids, energies = [np.zeros(0)], [np.zeros(0, np.float32)]
+    for stretch in fine.blocks(audio, rate, window, n_frames):
+        windows = fine.windows(stretch, rate, window)
+        centroids.append(_centroid(np.abs(scipy.fft.rfft(windows * hann, axis=1)), hz))
+        energies.append(fine.mean_square(windows))
     value, energy = np.concatenate(centroids), np.concatenate(energies)
     if options["scale"] == "log_hz":
         value = np.log2(np.maximum(value, 1.0))
     value[fine.rms_dbfs(energy) < options["floor_dbfs"]] = np.nan
-    return FineTrack(value.astype(np.float32), energy.astype(np.float32))
+    return FineTrack(value.astype(np.float32), energy)
+
+
+def _centroid(magnitude: np.ndarray, hz: np.ndarray) -> np.ndarray:
+    """Mean frequency of spectra (b, F) of which the bins have the frequencies hz (F,); NaN where nothing sounds."""
+    total = magnitude.sum(axis=1, dtype=np.float64)
+    return magnitude @ hz.astype(np.float32) / np.where(total > 0, total, np.nan)
 
 
 def pool(pieces: FineTrack, inside: np.ndarray, options: dict) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tables of what went into the experiment: recordings, rejected files, codec quality, the label check."""
+"""Tables of what went into the experiment: recordings, files not used, codec quality, the label check."""
 
 import math
 from pathlib import Path
@@ -9,31 +9,41 @@ from sonolens import tables
 from sonolens.files import read_json
 
 CODEC_METRICS = ["log_spectral_distance_db", "pitch_kept_share"]
-LABEL_KEYS = ["dataset", "kind", "instrument", "frames", "n_clips", "n_frames"]
+LABEL_KEYS = ["dataset", "kind", "instrument", "frames", "n_clips", "n_frames", "n_frames_left_out"]
 LABEL_METRICS = [
-    "within_50_cents", "octave_error_share", "voicing_recall", "voicing_false_alarm", "median_abs_cents",
+    "within_50_cents", "within_50_cents_low", "within_50_cents_high", "octave_error_share", "octave_error_share_low",
+    "octave_error_share_high", "voicing_recall", "voicing_false_alarm", "median_abs_cents",
 ]  # fmt: skip
 SPLITS = ["train", "validation", "test"]
+LEFT_OUT, REJECTED = "left out", "rejected"
 
 
-def recordings(manifest_paths: list[str], rejected: pd.DataFrame) -> pd.DataFrame:
-    """One row per dataset and split: clips, groups, hours; and the files of each dataset that were left out."""
-    manifest = tables.read_all(manifest_paths, tables.MANIFEST)
+def recordings(manifest: pd.DataFrame, rejected: pd.DataFrame) -> pd.DataFrame:
+    """One row per dataset and split: clips, groups, hours; and how many files of each dataset are not used.
+
+    manifest: tables.MANIFEST of all datasets; rejected: tables.REJECTED. What was left out on purpose and what cannot
+    be used are counted apart. n_with_truth: clips that come with an f0 track.
+    """
     rows = []
-    for (dataset, split), own in manifest.groupby(["dataset", "split"], sort=True):
-        hours = own["duration_s"].sum() / 3600
-        rows.append({"dataset": dataset, "split": split, "n_clips": len(own), "n_groups": own["group"].nunique()})
-        rows[-1]["hours"] = hours
-    for dataset in sorted(manifest["dataset"].unique()):
-        n_rejected = int((rejected["dataset"] == dataset).sum())
-        rows.append({"dataset": dataset, "split": "rejected", "n_clips": n_rejected})
-    table = pd.DataFrame(rows)
-    order = [*SPLITS, "rejected"]
-    return table.sort_values(["dataset", "split"], key=lambda c: c.map(order.index) if c.name == "split" else c)
+    for dataset, of_dataset in manifest.groupby("dataset", sort=True):
+        for split, own in sorted(of_dataset.groupby("split"), key=lambda item: SPLITS.index(item[0])):
+            hours, n_groups = own["duration_s"].sum() / 3600, own["group"].nunique()
+            rows.append({"dataset": dataset, "split": split, "n_clips": len(own), "n_groups": n_groups})
+            rows[-1] |= {"hours": hours, "n_with_truth": int((own["truth_f0_path"] != "").sum())}
+        counts = rejected.loc[rejected["dataset"] == dataset, "counts"].astype(bool)
+        for name, n_files in ((LEFT_OUT, (~counts).sum()), (REJECTED, counts.sum())):
+            rows.append({"dataset": dataset, "split": name, "n_clips": int(n_files)})
+    return pd.DataFrame(rows)
+
+
+def chosen(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Every recording that is used, so that two people can compare what they took. manifest: of all datasets."""
+    columns = ["dataset", "clip_id", "split", "group", "kind", "instrument", "duration_s", "sha256"]
+    return manifest[columns].sort_values(["dataset", "clip_id"], ignore_index=True)
 
 
 def rejected_files(paths: list[str]) -> pd.DataFrame:
-    """All files that were left out, with the reason."""
+    """All files that are not used, with the reason."""
     return tables.read_all(paths, tables.REJECTED).sort_values(["dataset", "path"], ignore_index=True)
 
 
@@ -68,5 +78,8 @@ def frame_times(paths: list[str]) -> pd.DataFrame:
 
 
 def label_check(path: str) -> pd.DataFrame:
-    """Rows of results/labels/check.json: per dataset, kind, instrument and extent of frames; none without a truth."""
-    return pd.DataFrame(read_json(path)["rows"], columns=[*LABEL_KEYS, *LABEL_METRICS])
+    """Rows of results/labels/check.json: per dataset, kind, instrument and extent of frames, "all" over all of them.
+
+    A dataset without a score has one row, which gives the reason.
+    """
+    return pd.DataFrame(read_json(path)["rows"], columns=[*LABEL_KEYS, *LABEL_METRICS, "reason"])

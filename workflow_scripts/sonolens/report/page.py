@@ -8,10 +8,10 @@ import jinja2
 import pandas as pd
 import yaml
 
-from sonolens.downloads import sources
+from sonolens.downloads.licences import licence
 from sonolens.files import read_json, replacing
 from sonolens.jobs.provenance import git_commit
-from sonolens.report import findings
+from sonolens.report import data_overview, findings
 from sonolens.report.captions import read_caption
 from sonolens.report.csv_tables import CELL_FIRST
 from sonolens.report.origin import origin
@@ -48,7 +48,6 @@ SECTIONS = [
             "recordings": "Recordings",
             "frame_times": "The moment that a latent frame stands for, in frames after the start of its hop",
             "labels": "Labels against the truth",
-            "rejected": "Files left out",
         },
     ),
 ]
@@ -103,8 +102,8 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
         verdicts=findings.verdicts(text["claims"]),
         key_figures=findings.key_figures(numbers["cells"], numbers["probes"], [entry["cell"] for entry in listings]),
         readings=findings.readings(*(numbers[name] for name in ("cells", "probes", "objective", "codecs"))),
-        hours=numbers["recordings"]["hours"].sum(),
-        n_clips=int(numbers["recordings"].loc[numbers["recordings"]["split"] != "rejected", "n_clips"].sum()),
+        datasets=data_overview.overview(numbers["recordings"], numbers["labels"], experiment),
+        not_used=data_overview.not_used(text["rejected"]),
         listings=listings,
         config=config_yaml(experiment),
         seed=experiment["seed"],
@@ -187,7 +186,8 @@ def config_yaml(experiment: dict) -> str:
 def licences(experiment: dict) -> list[dict]:
     """Title, licence and citation of every dataset, encoder and attribute, from their cards.
 
-    `terms` are the licences of the files that were fetched for it, {file, title, url, restricts, summary} each.
+    `licence` is that of the card as a whole, {title, url} each; `terms` are the licences of the files that were fetched
+    for it, {file, title, url, restricts, summary} each.
     """
     rows = []
     for key in ("datasets", "encoders", "attributes"):
@@ -199,8 +199,8 @@ def licences(experiment: dict) -> list[dict]:
                     "kind": key.removesuffix("s"),
                     "name": entry["name"],
                     "title": card["title"],
-                    "licence": card["licence"] if "licence" in card else "",
-                    "terms": [{"file": file["name"]} | sources.licence(file["licence"])._asdict() for file in files],
+                    "licence": "" if files else ", ".join(each["title"] for each in data_overview.licences_of(card)),
+                    "terms": [{"file": file["name"]} | licence(file["licence"])._asdict() for file in files],
                     "citation": card["citation"],
                 }
             )

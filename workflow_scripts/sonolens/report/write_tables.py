@@ -23,6 +23,7 @@ def write_tables(inputs: dict, outputs: dict, modules: dict[str, str]) -> None:
     modules: {name of an encoder in the config: its module}
     """
     cells, probes = tables.read(inputs["cells"], CELLS), tables.read(inputs["probes"], PROBES)
+    manifest = tables.read_all(inputs["manifests"], tables.MANIFEST)
     rejected = data_tables.rejected_files(inputs["rejected"])
     written = {
         "cells": wide_cells(cells, probes),
@@ -33,7 +34,8 @@ def write_tables(inputs: dict, outputs: dict, modules: dict[str, str]) -> None:
         "codecs": data_tables.codec_quality(inputs["codecs"]),
         "frame_times": data_tables.frame_times(inputs["frame_times"]),
         "labels": data_tables.label_check(inputs["labels"]),
-        "recordings": data_tables.recordings(inputs["manifests"], rejected),
+        "recordings": data_tables.recordings(manifest, rejected),
+        "chosen": data_tables.chosen(manifest),
         "rejected": rejected,
     }
     for name, frame in written.items():

@@ -1,0 +1,285 @@
+"""tar.bz2 archives read as they arrive, from a real server: left early, gone on with, damaged, hostile."""
+
+import bz2
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from file_server import FileServer
+from slurm_cluster import wait_until
+from sonolens.downloads import bzip2_blocks, tar_stream, tries
+from sonolens.downloads.faults import DownloadError
+from sonolens.downloads.supply import Supply
+from workflow_project import ROOT
+
+NAME = "part/1.tar.bz2"
+CONTENTS = {f"track{n // 3:02d}/{n % 3}.wav": np.random.default_rng(n).bytes(60_000 + 7 * n) for n in range(60)}
+
+
+def packed(contents: dict[str, bytes], level: int = 1) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return bz2.compress(archive.getvalue(), level)
+
+
+ARCHIVE = packed(CONTENTS)
+
+
+@pytest.fixture
+def server():
+    with FileServer() as running:
+        running.files[f"/{NAME}"] = ARCHIVE
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    waited = []
+    monkeypatch.setattr(tries.time, "sleep", waited.append)
+    return waited
+
+
+def supply(server: FileServer, folder: Path, downloads: dict | None = None) -> Supply:
+    card = [{"name": "part/{number}.tar.bz2", "url": server.link("part/{number}.tar.bz2"), "licence": "cc-by-4.0"}]
+    told = {"accepted_licences": [], "mirrors": {}, "files": {}} | (downloads or {})
+    return Supply(folder, card, told, seed=0, splits={})
+
+
+def take(source: Supply, n_members: int | None = None, md5: str | None = None) -> tuple[list[str], bool]:
+    """Save members until there are so many, marking before each; their names, and whether the archive was whole."""
+    names = []
+    with source.tar(NAME, md5) as archive:
+        known = archive.state or []
+        for member in archive:
+            archive.mark(known + names)
+            if len(names) == n_members:
+                return names, archive.is_whole
+            member.save(f"audio/{member.name}")
+            names.append(member.name)
+        archive.mark(known + names)
+        return names, archive.is_whole
+
+
+def saved(folder: Path) -> dict[str, bytes]:
+    root = folder / "audio"
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def asked_from(server: FileServer) -> list[int]:
+    """First bytes of the ranges that were asked for, those of the file's end aside."""
+    return [int(asked.removeprefix("bytes=").split("-")[0]) for asked in server.ranges if asked[6] != "-"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_blocks_are_those_of_the_library_from_any_of_them_on(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    sizes = data.draw(st.lists(st.integers(0, 320_000), min_size=1, max_size=3))
+    contents = [rng.integers(0, data.draw(st.sampled_from([1, 4, 256])), size, np.uint8).tobytes() for size in sizes]
+    compressed = b"".join(bz2.compress(content, data.draw(st.integers(1, 2))) for content in contents)
+    found = list(bzip2_blocks.blocks(io.BytesIO(compressed), bzip2_blocks.BEGINNING))
+    assert b"".join(block.data for block in found) == bz2.decompress(compressed) == b"".join(contents)
+    for number, block in enumerate(found):
+        file = io.BytesIO(compressed)
+        file.seek(block.place.bit // 8)
+        rest = b"".join(later.data for later in bzip2_blocks.blocks(file, block.place))
+        assert rest == b"".join(later.data for later in found[number:])
+
+
+def test_a_beginning_of_a_block_within_a_block_is_none():
+    """The 48 bits that a block begins with, met in compressed data by chance: here they are put there."""
+    content = np.random.default_rng(0).bytes(250_000)
+    compressed = bz2.compress(content, 1)
+    first, second, *_ = bzip2_blocks.blocks(io.BytesIO(compressed), bzip2_blocks.BEGINNING)
+    assert second.place.bit > first.place.bit
+    window = bzip2_blocks._Bits(io.BytesIO(compressed), 0)
+    found = iter([second.place.bit - 5000, second.place.bit])
+    window.find = lambda bit: next(found)
+    data, stop = bzip2_blocks._decoded(window, first.place.bit, 1)
+    assert (data, stop) == (first.data, second.place.bit)
+
+
+def test_all_members_arrive_and_the_sum_is_verified(server, tmp_path):
+    names, is_whole = take(supply(server, tmp_path), md5=hashlib.md5(ARCHIVE).hexdigest())
+    assert names == list(CONTENTS) and is_whole
+    assert saved(tmp_path) == CONTENTS
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".marks", "audio"]
+    assert take(supply(server, tmp_path), md5=hashlib.md5(ARCHIVE).hexdigest()) == ([], False)
+
+
+def test_another_sum_at_the_end_is_an_error(server, tmp_path):
+    with pytest.raises(DownloadError, match=r"part/1.tar.bz2 from .* has md5"):
+        take(supply(server, tmp_path), md5="0" * 32)
+
+
+def test_who_has_enough_leaves_and_goes_on_later(server, tmp_path):
+    first, is_whole = take(supply(server, tmp_path), 7)
+    assert first == list(CONTENTS)[:7] and not is_whole
+    before = len(server.requests)
+    rest, is_whole = take(supply(server, tmp_path))
+    assert first + rest == list(CONTENTS) and not is_whole  # its sum cannot be had: the beginning was another process's
+    assert saved(tmp_path) == CONTENTS
+    begun = [asked for asked in server.ranges[before:] if asked[6] != "-"]
+    position = int(begun[0].removeprefix("bytes=").split("-")[0])
+    # the seventh member ends behind 7/60 of the archive, and blocks are 100 kB long
+    assert 7 / 60 * len(ARCHIVE) - 150_000 < position < 7.5 / 60 * len(ARCHIVE)
+
+
+def test_a_broken_connection_is_continued(server, tmp_path):
+    server.breaks = [100_000, 700_000, 1_000_000]
+    take(supply(server, tmp_path))
+    assert saved(tmp_path) == CONTENTS
+    starts = asked_from(server)
+    assert len(starts) >= 3 and starts == sorted(starts)
+
+
+def test_a_server_without_ranges_sends_all_of_it_and_nothing_of_it_stays(server, tmp_path):
+    server.ignores_range = True
+    names, is_whole = take(supply(server, tmp_path))
+    assert names == list(CONTENTS) and is_whole
+    assert not (tmp_path / ".incoming").exists()
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = [{tests!r}, {scripts!r}]
+from pathlib import Path
+from sonolens.downloads.supply import Supply
+import test_tar_stream
+card = [{{"name": "part/{{number}}.tar.bz2", "url": {link!r}, "licence": "cc-by-4.0"}}]
+source = Supply(Path({folder!r}), card, {{"mirrors": {{}}, "files": {{}}}}, seed=0, splits={{}})
+test_tar_stream.take(source)
+"""
+
+
+def test_a_killed_process_is_gone_on_with_where_it_was(server, tmp_path):
+    server.stalls_after = 1_500_000
+    script = SCRIPT.format(
+        tests=str(ROOT / "tests"), scripts=str(ROOT / "workflow_scripts"),
+        link=server.link("part/{number}.tar.bz2"), folder=str(tmp_path),
+    )  # fmt: skip
+    running = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"})
+    try:
+        wait_until(lambda: len(list(tmp_path.rglob("*.wav"))) > 15, 60, "members")
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        server.stalls_after = None
+    (mark,) = tmp_path.glob(".marks/*.json")
+    n_dealt_with = len(json.loads(mark.read_text())["state"])
+    before = len(server.ranges)
+    rest, _ = take(supply(server, tmp_path))
+    assert n_dealt_with >= 15 and rest == list(CONTENTS)[n_dealt_with:]
+    assert saved(tmp_path) == CONTENTS
+    begun = [int(asked.removeprefix("bytes=").split("-")[0]) for asked in server.ranges[before:] if asked[6] != "-"]
+    assert begun[0] > n_dealt_with / 60 * len(ARCHIVE) - 150_000
+    assert not (tmp_path / ".incoming").exists()
+
+
+def test_a_mark_of_another_archive_is_not_used(server, tmp_path):
+    take(supply(server, tmp_path), 7)
+    server.files[f"/{NAME}"] = packed(CONTENTS | {"more": b"1" * 1000})
+    names, _ = take(supply(server, tmp_path))
+    assert names == [*CONTENTS, "more"]
+    (mark,) = tmp_path.glob(".marks/*.json")
+    mark.write_text("{")
+    assert len(take(supply(server, tmp_path))[0]) == 61
+
+
+def test_a_mirror_goes_on_where_the_link_was_left(server, tmp_path):
+    take(supply(server, tmp_path), 7)
+    (tmp_path / "mirror/part").mkdir(parents=True)
+    (tmp_path / "mirror" / NAME).write_bytes(ARCHIVE)
+    n_asked = len(server.requests)
+    names, _ = take(supply(server, tmp_path, {"mirrors": {server.link(""): f"{tmp_path}/mirror/"}}))
+    assert names == list(CONTENTS)[7:] and len(server.requests) == n_asked
+
+
+def test_the_folder_that_it_was_unpacked_to_stands_in(server, tmp_path):
+    folder = tmp_path / "mirror/part/1"
+    for name, content in CONTENTS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    with supply(server, tmp_path / "new", {"mirrors": {server.link(""): f"{tmp_path}/mirror/"}}).tar(NAME) as archive:
+        members = [(member.name, member.read(), member.save("audio/x")) for member in archive]
+    assert members == [(name, CONTENTS[name], folder / name) for name in sorted(CONTENTS)]
+    assert not server.requests and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("position", [200_000, len(ARCHIVE) - 12])
+def test_damage_is_told_and_nothing_of_the_member_is_kept(server, tmp_path, position):
+    damaged = bytearray(ARCHIVE)
+    damaged[position] ^= 4
+    server.files[f"/{NAME}"] = bytes(damaged)
+    with pytest.raises(DownloadError, match=r"part/1.tar.bz2 from .* cannot be read as an archive"):
+        take(supply(server, tmp_path))
+    assert all(CONTENTS[name] == content for name, content in saved(tmp_path).items())
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", ARCHIVE[: len(ARCHIVE) // 2]])
+def test_what_is_no_archive_or_cut_off_is_an_error(server, tmp_path, content):
+    server.files[f"/{NAME}"] = content
+    with pytest.raises(DownloadError):
+        take(supply(server, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("../out", {}, "climbs out"),
+        ("/etc/passwd", {}, "absolute"),
+        ("a\\b", {}, "backslash"),
+        ("link", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "is a link"),
+        ("link", {"type": tarfile.LNKTYPE, "linkname": "good"}, "is a link"),
+        ("device", {"type": tarfile.CHRTYPE}, "is a link, a device"),
+        ("pipe", {"type": tarfile.FIFOTYPE}, "is a link, a device"),
+    ],
+)
+def test_a_hostile_member_is_refused(server, tmp_path, name, change, reason):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:bz2") as tar:
+        good, bad = tarfile.TarInfo("good"), tarfile.TarInfo(name)
+        for key, value in change.items():
+            setattr(bad, key, value)
+        tar.addfile(good)
+        tar.addfile(bad)
+    server.files[f"/{NAME}"] = content.getvalue()
+    with pytest.raises(DownloadError, match=f"part/1.tar.bz2 .*{reason}"):
+        take(supply(server, tmp_path / "in" / "here"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".json"] == ["good"]
+
+
+def test_a_bomb_is_refused(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(tar_stream, "RATIO_COUNTS_FROM_BYTES", 1 << 20)
+    server.files[f"/{NAME}"] = packed({"zeros": bytes(20 << 20)}, level=9)
+    with pytest.raises(DownloadError, match="times as large as it is packed"):
+        take(supply(server, tmp_path))
+    assert not (tmp_path / "audio").exists()
+
+
+def test_a_target_outside_of_the_folder_is_refused(server, tmp_path):
+    with supply(server, tmp_path).tar(NAME) as archive, pytest.raises(ValueError, match="climbs out"):
+        next(iter(archive)).save("../out.wav")
+
+
+def test_long_names_begin_at_their_own_header(server, tmp_path):
+    contents = {f"{'long' * 40}/{number}.wav": bytes([number]) * 150_000 for number in range(4)}
+    server.files[f"/{NAME}"] = packed(contents)
+    first, _ = take(supply(server, tmp_path), 2)
+    rest, _ = take(supply(server, tmp_path))
+    assert first + rest == list(contents) and saved(tmp_path) == contents
