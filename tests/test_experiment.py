@@ -30,7 +30,7 @@ class Mine:
 def config() -> dict:
     """The paper's experiment, as someone runs it who has accepted the licences."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config["downloads"]["accepted_licences"] = ["stability-ai-community", "cc-by-nc-4.0"]
+    config["downloads"]["accepted_licences"] = ["stability-ai-community", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"]
     return config
 
 
@@ -55,7 +55,7 @@ def test_licences_that_restrict_use_have_to_be_accepted(config):
     message = refusal(config)
     for part in ("diffrhythm_vae", "vae_model.pt", "Stability AI Community License", "https://stability.ai/"):
         assert part in message
-    assert "accepted_licences: [cc-by-nc-4.0, stability-ai-community]" in message
+    assert "accepted_licences: [cc-by-nc-4.0, cc-by-nc-sa-4.0, stability-ai-community]" in message
     assert "encodec" not in message
     config["downloads"]["accepted_licences"] = ["cc-by-nc"]
     assert "did you mean 'cc-by-nc-4.0'" in refusal(config)

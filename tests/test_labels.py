@@ -188,7 +188,7 @@ def test_frames_are_prepared_as_torchcrepe_does():
     with torch.inference_mode():
         expected = pitch_tracker.torchcrepe.infer(prepared, "tiny", "cpu").numpy()
     found = pitch_tracker.probabilities(audio, 25, options("pitch"), "cpu")
-    assert np.abs(found[4:20] - expected[4:20]).max() < 1e-4
+    assert np.abs(found[4:20] - expected[4:20]).max() < 5e-6
 
 
 def test_crepe_hears_every_semitone_from_g1_to_b6():
@@ -321,6 +321,14 @@ def test_viterbi_bridges_an_outlier_and_follows_a_new_note_at_once():
     path = crepe_decoding.viterbi_path(probabilities)
     assert path.tolist() == [100] * 20 + [200] * 20
     assert crepe_decoding.argmax_path(probabilities)[10] == 160
+
+
+def test_a_jump_comes_from_the_lowest_of_equally_good_bins():
+    probabilities = np.full((6, 72), 0.01, np.float32)
+    probabilities[:3, [5, 65]] = 0.9
+    probabilities[3:, 35] = 0.9
+    assert crepe_decoding.viterbi_path(probabilities).tolist() == [5] * 3 + [35] * 3
+    assert viterbi_by_definition(probabilities) == [5] * 3 + [35] * 3
 
 
 def test_decoded_pitch_stays_within_the_search_range():
@@ -495,3 +503,4 @@ def test_cards_split_off_only_options_that_exist(module):
     card = plugins.card("labels", module)
     assert set(card["bin_options"]) < set(card["options"]["properties"])
     assert MODULES[module].unit(options(module)) == card["unit"]
+    assert "leave_out_kinds" not in card["bin_options"], "what is measured depends on it"

@@ -145,6 +145,12 @@ def test_estimates_cover_what_labels_of_hours_took(audio, has_network, peak_mb):
     assert 1.2 * peak_mb < sizing.labelling(audio, has_network, "cpu").megabytes < 5 * peak_mb
 
 
+def test_the_probabilities_of_an_hour_are_counted():
+    hour = Audio(1, 3600, 4 * 3600 * 16_000)
+    by_network, by_arithmetic = (sizing.labelling(hour, has_network, "cpu").megabytes for has_network in (True, False))
+    assert by_network - by_arithmetic > sizing.TORCH_MB - sizing.PLAIN_MB + 360_000 * 2100 / 1e6  # bytes measured
+
+
 def test_frames_beyond_the_budget_are_read_from_disk_and_take_time_instead_of_memory():
     assert sizing.HELD_BYTES == latents.MEMORY_BUDGET_BYTES
     n_held = sizing.HELD_BYTES // (4 * 64)

@@ -256,7 +256,8 @@ def test_the_bare_command_plans_the_papers_grid_once_licences_are_accepted(tmp_p
     config.write_text(config.read_text().replace("accepted_licences: []", line[1]))
     jobs = job_counts(plan().stdout)
     assert (jobs["train_sae"], jobs["fit_probe"]) == (3 * 42, 3 * 42 * 3)
-    assert jobs["fetch_weights"] == 4
+    assert (jobs["fetch_weights"], jobs["download_dataset"], jobs["fetch_prompts"]) == (4, 5, 1)
+    assert "fetch_dataset" not in jobs
 
 
 def test_a_report_by_snakemake_itself(finished, tmp_path):

@@ -40,9 +40,9 @@ FLOPS = {"core": 40e9, "gpu": 1.5e12}
 STEP_SECONDS = 5e-3
 
 # Seconds of audio a second. Measured on a core: encoding 700 (minivae, minirvq), amplitude and timbre 1100, CREPE tiny
-# 12, decoding with it 12. CREPE full, 1.2, is what counts here; on a GPU it was not measured, but for its arithmetic, 42
-# GFLOP a second of audio. The card of a large encoder has a speed of its own for a core; on a GPU all are faster than
-# ten times real time.
+# 12, decoding with it 12. CREPE full, 1.2, is what counts here; for a GPU all that is known is its arithmetic, 42 GFLOP
+# a second of audio. The card of a large encoder has a speed of its own for a core; on a GPU all are faster than ten
+# times real time.
 ENCODING_SPEED = {"core": 1.0, "gpu": 10.0}
 ARITHMETIC_SPEED = 20.0
 CREPE_SPEED = {"core": 0.4, "gpu": 10.0}

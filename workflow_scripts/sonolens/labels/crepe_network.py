@@ -18,7 +18,7 @@ _FIRST_LENGTH = 128  # samples that the second layer sees
 
 
 class FastCrepe(torch.nn.Module):
-    """torchcrepe.Crepe for evaluation, the same to rounding. On one core ten times as fast (full), or four times (tiny).
+    """torchcrepe.Crepe for evaluation, the same to rounding; on one core ten times as fast (full), or four (tiny).
 
     Layers pool before ReLU and batch norm, on half the samples: a max commutes with the norm where its scale is
     positive. Time comes first, then the batch, channels last: (T, B, C).

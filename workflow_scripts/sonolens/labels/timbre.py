@@ -1,7 +1,7 @@
 """Timbre: the spectral centroid in a window around each fine frame.
 
-Librosa's centroid, in fp32: the mean frequency of a Hann-windowed magnitude spectrum. It depends on the bandwidth that is
-looked at, so every recording is measured at one rate; the default of 16 kHz is what every encoder of the experiment
+Librosa's centroid, in fp32: the mean frequency of a Hann-windowed magnitude spectrum. It depends on the bandwidth that
+is looked at, so every recording is measured at one rate; the default of 16 kHz is what every encoder of the experiment
 can hear.
 """
 
