@@ -73,9 +73,17 @@ def _annotation(namespace: str, source: object, observations: list[tuple], dense
 
 
 def _wav(number: int) -> bytes:
+    """What the annotation says, louder or softer by the number."""
     time_s = np.arange(round(LASTS_S * RATE_HZ)) / RATE_HZ
+    sound = np.zeros(len(time_s))
+    for _, onset_s, lasts_s, midi in NOTES:
+        since_s = time_s - onset_s
+        sounds = (since_s >= 0) & (since_s < lasts_s)
+        f0_hz = 440 * 2 ** ((midi + 0.2 * np.clip(since_s / lasts_s, 0, 1) - 69) / 12)
+        phase = 2 * np.pi * np.cumsum(f0_hz * sounds) / RATE_HZ
+        sound += sounds * sum(np.sin(k * phase) / k for k in range(1, 6)) * (0.05 + 0.002 * number)
     content = io.BytesIO()
-    soundfile.write(content, 0.3 * np.sin(2 * np.pi * (110 + number) * time_s), RATE_HZ, "PCM_16", format="WAV")
+    soundfile.write(content, sound, RATE_HZ, "PCM_16", format="WAV")
     return content.getvalue()
 
 

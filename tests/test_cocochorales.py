@@ -160,7 +160,7 @@ def test_a_source_is_in_one_split_and_its_other_tracks_are_replaced(released, tm
     listed = tables.read(tmp_path / "files.parquet", files.FILES)
     (left_out,) = listed[listed["left_out"] != ""].itertuples()
     assert released.of["train", train][2].name in left_out.path
-    assert left_out.left_out == f"its source {source} is used in the test split"
+    assert left_out.left_out == f"its group lies in two official splits: {source} is used in the test split"
     assert drawn.groupby(["split", "instrument"]).size()["train", ensemble] == 6
     used, rejected = build(tmp_path)
     assert (used.groupby("group")["split"].nunique() == 1).all() and len(rejected) == 1

@@ -25,7 +25,6 @@ from workflow_project import ROOT, append, copy_of_the_project, planned, snakema
 pytestmark = pytest.mark.workflow
 
 MAGENTA = "https://storage.googleapis.com/magentadata/datasets/cocochorales/cocochorales_full_v1_zipped/"
-MUSICCAPS = "https://huggingface.co/datasets/google/MusicCaps/resolve/main/"
 SHARDS = {"cocochorales": 2, "damp_vsep": 1, "groove": 1, "guitarset": 1, "maestro": 1}
 PITCHED = ["cocochorales", "guitarset", "maestro"]
 
@@ -66,7 +65,7 @@ def archives() -> dict[str, bytes]:
 def server():
     with FileServer() as serving:
         serving.files = {f"/{name}": content for name, content in archives().items()}
-        serving.files |= chorales() | {"/caps/musiccaps-public.csv": captions()}
+        serving.files |= chorales() | {"/musiccaps-public.csv": captions()}
         serving.breaks = [400_000] * 2  # the first connections are lost, if there is as much to send
         serving.statuses = [503, 503]
         yield serving
@@ -75,7 +74,7 @@ def server():
 def experiment(server: FileServer, damp: Path | None) -> dict:
     own = {
         name: {"source": server.link(name), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in archives().items()
+        for name, content in (archives() | {"musiccaps-public.csv": captions()}).items()
     }
     return {
         "datasets": [
@@ -90,7 +89,7 @@ def experiment(server: FileServer, damp: Path | None) -> dict:
         "objective": {"encoders": [], "expansions": [], "lams": []},
         "downloads": {
             "accepted_licences": ["cc-by-nc-sa-4.0"],
-            "mirrors": {MAGENTA: server.link("coco/"), MUSICCAPS: server.link("caps/")},
+            "mirrors": {MAGENTA: server.link("coco/")},
             "files": own,
         },
     }

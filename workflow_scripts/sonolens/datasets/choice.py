@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+TORN = "its group lies in two official splits"
 NO_SPLIT = ""  # to be drawn later, by group
 N_TRIED = 10  # recordings that are looked at for one that is not longer than all that is wanted
 
@@ -126,7 +127,7 @@ def torn_groups(recordings: pd.DataFrame, hours: float, seed: int, shares: dict[
             kept_in[group] = max(own, key=lambda split: (min(own[split], max(lacking_s[split], 0.0)), own[split]))
             lacking_s[kept_in[group]] -= own[kept_in[group]]
     return [
-        "" if kept_in[row.group] == row.split else f"its group {row.group} is used in the {kept_in[row.group]} split"
+        "" if kept_in[row.group] == row.split else f"{TORN}: {row.group} is used in the {kept_in[row.group]} split"
         for row in recordings.itertuples()
     ]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sonolens.datasets import cocochorales_f0
+from sonolens.datasets.choice import TORN
 from sonolens.datasets.cocochorales_tracks import ENSEMBLES, Track, arriving, known
 from sonolens.datasets.files import Supply, candidates, from_rows
 
@@ -120,7 +121,7 @@ class _Taken:
         """Whether it can be used: there is sound, and its source is in no other split. It is listed in any case."""
         reason = track.problem
         if not reason and self._split_of.setdefault(track.group, split) != split:
-            reason = f"its source {track.group} is used in the {self._split_of[track.group]} split"
+            reason = f"{TORN}: {track.group} is used in the {self._split_of[track.group]} split"
         self._tracks.append((track, split, reason))
         return not reason
 
