@@ -65,6 +65,7 @@ TITLES = {
     "objective": "Sparsity, reconstruction and accuracy under both readings",
     "labels": "What the label check found",
 }
+LISTS = ("datasets", "encoders", "attributes")
 PAPER_RANGES = ["paper", "measured"]
 
 
@@ -173,25 +174,27 @@ def _range(low: str, high: str) -> str:
 
 def config_yaml(experiment: dict) -> str:
     """The config as it was run, defaults filled in, without the cards."""
-    lists = {
-        key: [
-            {"name": entry["name"]} | {k: v for k, v in entry.items() if k not in ("name", "card")} for entry in value
-        ]
-        for key, value in experiment.items()
-        if key in ("datasets", "encoders", "attributes")
-    }
-    return yaml.safe_dump(experiment | lists, sort_keys=False, allow_unicode=True, width=100)
+    shown = experiment | {key: [_without_card(entry) for entry in experiment[key]] for key in LISTS}
+    if experiment["prompts"]:
+        shown["prompts"] = _without_card(experiment["prompts"])
+    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _without_card(entry: dict) -> dict:
+    """The name first."""
+    return {"name": entry["name"]} | {key: value for key, value in entry.items() if key not in ("name", "card")}
 
 
 def licences(experiment: dict) -> list[dict]:
-    """Title, licence and citation of every dataset, encoder and attribute, from their cards.
+    """Title, licence and citation of every dataset, encoder, attribute and set of prompts, from their cards.
 
     `licence` is that of the card as a whole, {title, url} each; `terms` are the licences of the files that were fetched
     for it, {file, title, url, restricts, summary} each.
     """
     rows = []
-    for key in ("datasets", "encoders", "attributes"):
-        for entry in experiment[key]:
+    prompts = [experiment["prompts"]] if experiment["prompts"] else []
+    for key, entries in [*((key, experiment[key]) for key in LISTS), ("prompts", prompts)]:
+        for entry in entries:
             card = entry["card"]
             files = card["files"] if "files" in card else []
             rows.append(
