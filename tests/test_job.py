@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sonolens.jobs import finishing, life, provenance
+from sonolens.jobs import finishing, life, progress, provenance
+from sonolens.jobs.lease import Lease
 
 SCRIPTS = Path(__file__).parents[1] / "workflow_scripts"
 
@@ -244,3 +245,15 @@ def test_outside_a_loop_a_signal_ends_the_job_at_once_and_removes_what_is_half_w
     assert process.wait(timeout=10) == 1
     assert not list(tmp_path.rglob("*.tmp*"))
     assert events(tmp_path) == ["started", "interrupted"]
+
+
+def test_a_bar_tells_the_lease_how_far_it_is(tmp_path):
+    lease = Lease(tmp_path, "key", {})
+    progress.is_written_to(lease)
+    try:
+        with progress.of_bytes("set.zip", 3_000_000, 1_000_000) as bar:
+            bar.update(500_000)
+            bar.update(500_000)
+    finally:
+        progress.is_written_to(None)
+    assert lease.progress == {"done": 2, "total": 3, "unit": "MB"}

@@ -173,7 +173,15 @@ def test_labels_are_scored_where_there_is_a_truth(finished):
     assert (scored > 0.6).all(), scored
     assert set(headline.loc[["groove", "damp_vsep"], "within_50_cents"]) == {""}
     page = (finished / "results/report/index.html").read_text()
-    for text in ("GuitarSet", "MAESTRO", "Groove MIDI", "CocoChorales", "DAMP-VSEP", "MusicCaps", "accepted in the config"):
+    for text in (
+        "GuitarSet",
+        "MAESTRO",
+        "Groove MIDI",
+        "CocoChorales",
+        "DAMP-VSEP",
+        "MusicCaps",
+        "accepted in the config",
+    ):
         assert text in page
 
 

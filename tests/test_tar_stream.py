@@ -221,7 +221,7 @@ def test_the_folder_that_it_was_unpacked_to_stands_in(server, tmp_path):
     assert not server.requests and not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("position", [200_000, len(ARCHIVE) - 12])
+@pytest.mark.parametrize("position", [200_000, len(ARCHIVE) - 12, len(ARCHIVE) - 3])
 def test_damage_is_told_and_nothing_of_the_member_is_kept(server, tmp_path, position):
     damaged = bytearray(ARCHIVE)
     damaged[position] ^= 4

@@ -52,6 +52,7 @@ def running(description: Description, n_threads: int | None = None) -> Iterator[
     try:
         job = _described(description)
         lease = Lease(job.folder, job.key, story.who)
+        progress.is_written_to(lease)
         with _holding(lease, story, interruption):
             _report_lost(story, lease)
             if finishing.adopted(job, story):
