@@ -175,8 +175,7 @@ class _Decoded(io.RawIOBase):
                 return b""
             self._known.append((self._n_out, block.place))
             self._waiting = memoryview(block.data)[self._skip :]
-            self._n_out += len(block.data)
-            self._skip = max(0, self._skip - len(block.data))
+            self._n_out, self._skip = self._n_out + len(block.data), 0  # a member's header is in the block of its mark
             self._refuse_bomb()
         piece = bytes(self._waiting[:size])
         self._waiting = self._waiting[len(piece) :]
