@@ -92,6 +92,12 @@ def test_a_split_of_long_recordings_gets_one_that_is_not_the_longest():
         assert len(own) == 1 and own["duration_s"].iloc[0] <= there["duration_s"].median()
 
 
+def test_of_recordings_that_are_all_too_long_the_shortest_is_taken():
+    table = recordings(5, n_groups=5).assign(duration_s=[900.0, 500.0, 300.0, 700.0, 800.0])
+    for seed in range(6):
+        assert choice.choose(table, 0.05, seed, SHARES).recordings["duration_s"].tolist() == [300.0]
+
+
 def test_a_shortage_is_told_by_split_and_none_at_all_is_an_error():
     table = recordings(40, splits=("train", "test"))
     with pytest.raises(ValueError, match="no recording to choose from in the validation split"):
