@@ -118,14 +118,15 @@ def f0_of(track: Track, keys: list | None = None) -> dict:
     return found
 
 
-def packed(contents: dict[str, bytes]) -> bytes:
+def packed(contents: dict[str, bytes], level: int = 1) -> bytes:
+    """A tar.bz2 archive; level: of 100 kB in a block."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in contents.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    return bz2.compress(archive.getvalue(), 1)
+    return bz2.compress(archive.getvalue(), level)
 
 
 @functools.cache

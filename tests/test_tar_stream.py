@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cocochorales_archives import packed
 from file_server import FileServer
 from slurm_cluster import wait_until
 from sonolens.downloads import bzip2_blocks, tar_stream, tries
@@ -25,16 +26,6 @@ from workflow_project import ROOT
 
 NAME = "part/1.tar.bz2"
 CONTENTS = {f"track{n // 3:02d}/{n % 3}.wav": np.random.default_rng(n).bytes(60_000 + 7 * n) for n in range(60)}
-
-
-def packed(contents: dict[str, bytes], level: int = 1) -> bytes:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, content in contents.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return bz2.compress(archive.getvalue(), level)
 
 
 ARCHIVE = packed(CONTENTS)
