@@ -107,6 +107,8 @@ def test_only_what_is_drawn_is_asked_for_and_only_once(released, tmp_path):
     n_whole = sum(map(len, released.contents.values()))
     n_audio = sum(drawn["size_bytes"])
     assert released.server.n_sent < n_audio + 0.3 * n_whole  # two directories, seven annotations, some ends
+    assert [path for path, _ in released.server.requests].count(f"/{guitarset.ANNOTATION}") <= 7 + 3
+    assert list(drawn["size_bytes"]) == [(tmp_path / path).stat().st_size for path in drawn["path"]]
     assert all(asked is not None for asked in released.server.ranges)
     assert sorted(path.name for path in tmp_path.glob("audio/*")) == sorted(f"{name}_mic.wav" for name in names(drawn))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audio", "files.parquet", "truth"]
@@ -169,8 +171,21 @@ def test_without_contours_f0_is_that_of_the_notes(released, tmp_path, contoured)
     assert (at.loc[0.2, "n_sounding"], at.loc[0.4, "n_sounding"]) == (2, 0)
 
 
-def test_both_forms_of_jams_say_the_same():
+def test_a_recording_in_which_nothing_is_noted_is_silent(released, tmp_path):
+    content = archives.jams(notes=(), contoured=())
+    released.contents[guitarset.ANNOTATION] = archives.annotations(changed=dict.fromkeys(archives.NAMES, content))
+    drawn = released.fetch(tmp_path, 6)
+    f0, notes = truth(tmp_path, drawn, names(drawn)[0])
+    assert (f0["n_sounding"] == 0).all() and len(f0) == archives.LASTS_S / 0.005
+    assert notes.empty
+
+
+def test_both_forms_of_jams_say_the_same_and_strings_may_be_numbers():
     dense, sparse = (jams.read(archives.jams(dense=dense), "a.jams") for dense in (True, False))
+    numbered = json.loads(archives.jams())
+    for entry in numbered["annotations"][:-1]:
+        entry["annotation_metadata"]["data_source"] = int(entry["annotation_metadata"]["data_source"])
+    assert list(jams.read(json.dumps(numbered).encode(), "a.jams").contours) == list("012345")
     assert list(dense.notes) == list(dense.contours) == list("012345")
     assert len(dense.contours["0"][0]) == 35
     for string in "012345":
@@ -201,11 +216,25 @@ def test_no_player_is_in_two_splits(released, tmp_path):
     assert (used["sample_rate_hz"] == 44100).all()
 
 
+def jams_without(is_out) -> bytes:
+    content = json.loads(archives.jams())
+    content["annotations"] = [
+        entry
+        for entry in content["annotations"]
+        if not is_out(entry["namespace"], entry["annotation_metadata"]["data_source"])
+    ]
+    return json.dumps(content).encode()
+
+
 def test_what_has_no_readable_annotation_is_used_without_truth(released, tmp_path, capsys):
-    gone, damaged, short = names(released.fetch(tmp_path / "before", 6))[:3]
-    five = json.loads(archives.jams())
-    five["annotations"] = [entry for entry in five["annotations"] if entry["annotation_metadata"]["data_source"] != "2"]
-    changed = {gone: None, damaged: archives.jams()[:-9], short: json.dumps(five).encode()}
+    gone, damaged, short, uneven, noteless = names(released.fetch(tmp_path / "before", 6))[:5]
+    changed = {
+        gone: None,
+        damaged: archives.jams()[:-9],
+        short: jams_without(lambda namespace, string: string == "2"),
+        uneven: jams_without(lambda namespace, string: (namespace, string) == ("pitch_contour", "2")),
+        noteless: jams_without(lambda namespace, string: namespace == "note_midi"),
+    }
     released.contents[guitarset.ANNOTATION] = archives.annotations(changed=changed)
     capsys.readouterr()
     drawn = released.fetch(tmp_path, 6)
@@ -213,6 +242,8 @@ def test_what_has_no_readable_annotation_is_used_without_truth(released, tmp_pat
     assert f"[no_truth] annotation.zip holds no {gone}.jams; the recording is used without truth" in said
     assert f"[no_truth] {damaged}.jams cannot be read as JAMS: " in said
     assert f"[no_truth] {short}.jams has notes of the strings ['0', '1', '3', '4', '5'], not of" in said
+    assert f"[no_truth] {uneven}.jams has contours of the strings ['0', '1', '3', '4', '5'], not of" in said
+    assert f"[no_truth] {noteless}.jams has notes of the strings [], not of" in said
     without = drawn[[name in changed for name in names(drawn)]]
     assert (without[["truth_f0_path", "truth_notes_path"]] == "").all(axis=None)
     assert (drawn["truth_f0_path"] == "").sum() == len(without) > 0
@@ -306,9 +337,11 @@ def changed_jams(change) -> bytes:
         (changed_jams(lambda it: it.pop("annotations")), "it lacks 'annotations'"),
         (changed_jams(lambda it: it["file_metadata"].update(duration=0)), "its duration is 0 s"),
         (changed_jams(lambda it: it["file_metadata"].update(duration=None)), "cannot be read as JAMS"),
+        (changed_jams(lambda it: it["file_metadata"].update(duration=float("inf"))), "its duration is inf s"),
         (changed_jams(lambda it: it["annotations"][0]["data"]["time"].pop()), r"zip\(\) argument 2 is longer"),
         (changed_jams(lambda it: it["annotations"][0]["data"]["value"][0].pop("voiced")), "it lacks 'voiced'"),
         (changed_jams(lambda it: it["annotations"][0]["data"]["time"].__setitem__(0, float("nan"))), "no finite time"),
+        (changed_jams(lambda it: it["annotations"][0]["data"]["value"][1].update(frequency=float("inf"))), "no finite"),
         (changed_jams(lambda it: it["annotations"][1]["data"][0].update(value=float("inf"))), "a note of string 0"),
         (
             changed_jams(lambda it: it["annotations"][1]["annotation_metadata"].update(data_source="1")),

@@ -26,7 +26,7 @@ def read(content: bytes, name: str) -> Jams:
         contours = {string: _contour(data) for string, data in _strings(document, "pitch_contour")}
     except KeyError as error:
         raise ValueError(f"{name} cannot be read as JAMS: it lacks {error}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{name} cannot be read as JAMS: {error}") from error
     if not 0 < duration_s < np.inf:
         raise ValueError(f"{name} cannot be read as JAMS: its duration is {duration_s:g} s")
