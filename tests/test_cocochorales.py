@@ -126,6 +126,12 @@ def test_a_changed_recording_is_fetched_again(released, tmp_path):
     assert path.read_bytes() == content
 
 
+def test_other_parts_of_tracks_are_read_anew(released, tmp_path):
+    assert set(released.fetch(tmp_path, 8)["kind"]) == {"mix"}
+    stems = released.fetch(tmp_path, 8, parts="stems")
+    assert set(stems["kind"]) == {"solo"} and stems["path"].str.fullmatch(r"audio/\w+/\d_\w+\.wav").all()
+
+
 @pytest.mark.parametrize("truth", ["f0", "notes"])
 def test_truth_of_stems_and_mixes(released, tmp_path, truth):
     drawn = released.fetch(tmp_path, 60, parts="both", truth=truth)
