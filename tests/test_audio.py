@@ -164,6 +164,18 @@ def test_what_is_wrong_with_an_m4a_is_said(tmp_path):
         audio.load(tmp_path / "cut.m4a", 16000, 1)
 
 
+def test_an_m4a_that_ends_between_two_of_its_packets_is_cut_off_too(tmp_path):
+    """FFmpeg takes that for the end."""
+    m4a_files.write(tmp_path / "whole.m4a", sweep(44100, 200_000)[None], 44100)
+    with av.open(str(tmp_path / "whole.m4a")) as container:
+        begins = [packet.pos for packet in container.demux(audio=0) if packet.size]
+    (tmp_path / "cut.m4a").write_bytes((tmp_path / "whole.m4a").read_bytes()[: begins[100]])
+    reason = audio.why_unusable(tmp_path / "cut.m4a", 0.5)
+    assert re.fullmatch(r"damaged: \d+ of 199994 samples can be read", reason)
+    with pytest.raises(ValueError, match=r"cut.m4a cannot be read as audio: \d+ of 199994 samples can be read"):
+        audio.load(tmp_path / "cut.m4a", 16000, 1)
+
+
 def test_who_reads_no_m4a_loads_no_ffmpeg():
     command = "import sys; from sonolens import audio; sys.exit('av' in sys.modules)"
     path = {"PYTHONPATH": str(Path(audio.__file__).parents[1])}

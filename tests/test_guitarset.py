@@ -188,6 +188,7 @@ def test_both_forms_of_jams_say_the_same_and_strings_may_be_numbers():
     assert list(jams.read(json.dumps(numbered).encode(), "a.jams").contours) == list("012345")
     assert list(dense.notes) == list(dense.contours) == list("012345")
     assert len(dense.contours["0"][0]) == 35
+    assert list(dense.notes["2"].dtypes[:3]) == [np.float64] * 3  # of no note
     for string in "012345":
         assert np.array_equal(dense.contours[string], sparse.contours[string])
         pd.testing.assert_frame_equal(dense.notes[string], sparse.notes[string])

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from file_server import FileServer
-from sonolens import experiment, tables
+from sonolens import experiment, plugins, tables
 from sonolens.prompts import choosing, musiccaps
 from workflow_project import changed_config, copy_of_the_project, job_counts, snakemake
 
@@ -60,6 +60,7 @@ def test_what_is_empty_or_there_twice_is_left_out_and_counted(tmp_path):
     ]  # fmt: skip
     prompts, said = read(write(tmp_path / "captions.csv", rows))
     assert list(prompts["prompt_id"]) == ["-0000_yt", "-0005_yt"]
+    assert list(prompts.index) == [0, 1]
     assert prompts["caption"][0].startswith("Number 0")
     assert said.splitlines() == [
         "3 of 8 prompts are left out: without a name or a caption",
@@ -69,11 +70,19 @@ def test_what_is_empty_or_there_twice_is_left_out_and_counted(tmp_path):
 
 
 def test_aspects_that_cannot_be_read_are_none_and_run_no_code(tmp_path):
-    bad = ["pop, tinny", "['a', 1]", "{'a': 'b'}", "", "[" * 100_000, f"[open({str(tmp_path / 'made')!r}, 'w')]"]
+    bad = [
+        "pop, tinny",
+        "['a', 1]",
+        "{'a': 'b'}",
+        "",
+        "[" * 100_000,
+        "-" * 100_000 + "1",
+        f"[open({str(tmp_path / 'made')!r}, 'w')]",
+    ]
     rows = [row(number, aspect_list=text) for number, text in enumerate([*bad, "[]", "['a']"])]
     prompts, said = read(write(tmp_path / "captions.csv", rows))
-    assert list(prompts["aspects"]) == [[]] * 7 + [["a"]]
-    assert said == "6 lists of aspects cannot be read: these prompts have none"
+    assert list(prompts["aspects"]) == [[]] * 8 + [["a"]]
+    assert said == "7 lists of aspects cannot be read: these prompts have none"
     assert not (tmp_path / "made").exists()
 
 
@@ -122,8 +131,8 @@ def test_fewer_than_asked_for_is_an_error(tmp_path):
         choosing.choose(prompts, 3, seed=0)
 
 
-def resolved(prompts: object) -> dict:
-    config = yaml.safe_load((ROOT / "tests" / "smoke.yaml").read_text()) | {"prompts": prompts}
+def resolved(prompts: object, **changed: object) -> dict:
+    config = yaml.safe_load((ROOT / "tests" / "smoke.yaml").read_text()) | {"prompts": prompts} | changed
     return experiment.resolve(config, ROOT / "rules" / "config.schema.yaml")["prompts"]
 
 
@@ -147,6 +156,20 @@ def test_the_config_names_a_module_and_a_number():
 def test_a_config_that_cannot_be_run_is_refused(prompts, expected):
     with pytest.raises(experiment.ConfigError, match=expected):
         resolved(prompts)
+
+
+@pytest.mark.parametrize("prompts", [None, {"name": "musiccaps"}])
+def test_a_file_of_ones_own_may_be_named_before_the_prompts_are(prompts):
+    resolved(prompts, downloads={"files": {"musiccaps-public.csv": "captions.csv"}})
+
+
+def test_a_licence_that_restricts_captions_has_to_be_accepted(monkeypatch):
+    (file,) = plugins.card("prompts", "musiccaps")["files"]
+    read_card = plugins.card
+    restricted = {"files": [file | {"licence": "cc-by-nc-4.0"}]}
+    monkeypatch.setattr(plugins, "card", lambda *what: read_card(*what) | (restricted if what[0] == "prompts" else {}))
+    with pytest.raises(experiment.ConfigError, match=r"musiccaps: musiccaps-public\.csv is under the Creative Commons"):
+        resolved({"name": "musiccaps"})
 
 
 @pytest.mark.workflow

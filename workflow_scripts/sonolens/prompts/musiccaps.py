@@ -32,7 +32,7 @@ def read(path: str | Path, say: Callable[[str], None]) -> pd.DataFrame:
 
 def _read_csv(path: str | Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:  # not UTF-8, empty, or rows longer than the header
         raise ValueError(f"{path} cannot be read as CSV ({error}); delete it and run again") from error
     missing = sorted(set(NEEDED) - set(table))
@@ -54,8 +54,8 @@ def _aspects(table: pd.DataFrame, say: Callable[[str], None]) -> list[list[str]]
 def _listed(text: str) -> list[str] | None:
     """A list of strings as Python writes it; None if it is none."""
     try:
-        found = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of too many brackets
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two where it is nested too deeply
         return None
     return found if isinstance(found, list) and all(isinstance(aspect, str) for aspect in found) else None
 
