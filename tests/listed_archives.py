@@ -87,7 +87,7 @@ def groove(of: list[Beat] | None = None, drop: tuple[str, ...] = ()) -> bytes:
     for seed, beat in enumerate(of):
         contents[f"groove/{beat.midi_filename}"] = b"MThd" + bytes(40_000)
         if beat.has_audio:
-            sound = hits(seed, 0 if beat.damage == "empty" else beat.lasts_s)
+            sound = hits(seed, 0 if beat.damage == "empty" or np.isnan(beat.lasts_s) else beat.lasts_s)
             contents[f"groove/{beat.midi_filename.replace('.mid', '.wav')}"] = wav(sound, 44100)
     return zipped(contents)
 

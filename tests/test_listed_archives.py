@@ -56,6 +56,7 @@ def test_groove_keeps_sessions_whole_and_the_official_split(server, tmp_path):
     official = {beat.midi_filename[:-4]: beat.split for beat in archives.beats()}
     assert [official[clip.removeprefix("groove/")] for clip in drawn["clip_id"]] == drawn["split"].tolist()
     assert (drawn.groupby("group")["split"].nunique() == 1).all() and set(drawn["split"]) == set(SPLITS)
+    assert [clip.removeprefix("groove/").rpartition("/")[0] for clip in drawn["clip_id"]] == drawn["group"].tolist()
     assert set(drawn["kind"]) == {"drums"} and (drawn["truth_f0_path"] == "").all()
     assert drawn["duration_s"].tolist() == pytest.approx([1.0] * len(drawn))  # of the recording, not of the MIDI
     assert not rejected["counts"].any()
@@ -97,6 +98,7 @@ def _size(asked: str, n_bytes: int) -> int:
 def test_maestro_has_stereo_recordings_of_both_rates_and_truth_with_the_pedal(server, tmp_path):
     fetch(server, tmp_path, "maestro", archives.maestro(), 20)
     drawn, rejected = build(tmp_path, "maestro")
+    assert set(drawn["kind"]) == {"mix"} and set(drawn["instrument"]) == {"piano"}
     assert rejected.empty and set(drawn["n_channels"]) == {2} and set(drawn["sample_rate_hz"]) == {44100, 48000}
     official = {f"maestro/{piece.stem}": piece for piece in archives.pieces()}
     assert [official[clip].split for clip in drawn["clip_id"]] == drawn["split"].tolist()
@@ -147,6 +149,10 @@ def test_another_list_is_an_error_that_names_it(server, tmp_path):
     beats = [archives.Beat(1, "session1", 1, "dev")]
     with pytest.raises(ValueError, match=r"groove/info.csv: the split \['dev'\] is none of"):
         fetch(server, tmp_path, "groove", archives.groove(beats), 10)
+    beats = [archives.Beat(1, "session1", number, "train") for number in (1, 2)]
+    content = archives.groove([beats[0], beats[1]._replace(lasts_s=np.nan)])
+    with pytest.raises(ValueError, match=r"groove/info.csv: the duration in line 3 is no number: ''"):
+        fetch(server, tmp_path, "groove", content, 10)
     with pytest.raises(DownloadError, match=r"has no groove/info\.csv"):
         fetch(server, tmp_path, "groove", archives.zipped({"other.csv": b"a,b"}), 10)
 

@@ -57,6 +57,25 @@ def test_a_note_sounds_as_long_as_the_pedal_is_down(pedal, expected):
     assert offsets([(0.0, 0.5, 60)], pedal) == [0.5]
 
 
+def test_other_controllers_are_no_pedal():
+    content = pretty_midi.PrettyMIDI(io.BytesIO(midi([(0.0, 0.5, 60)])))
+    content.instruments[0].control_changes = [pretty_midi.ControlChange(1, 127, 0.2)]
+    written = io.BytesIO()
+    content.write(written)
+    assert score_truth.notes_of_midi(written.getvalue(), "x.mid", with_pedal=True)["offset_s"].round(2).tolist() == [
+        0.5
+    ]
+
+
+def test_the_last_point_lies_within_the_recording():
+    assert len(score_truth.f0_of_notes(score_truth.notes_table([]), 0.012)) == 3
+
+
+def test_a_point_has_the_f0_of_the_nearest_of_a_track():
+    f0 = score_truth.f0_of_tracks([(np.array([0.0, 0.012, 0.024]), np.array([100.0, 200.0, 300.0]))], 0.02)
+    assert f0["f0_hz"].tolist() == [100.0, 100.0, 200.0, 200.0]
+
+
 def test_a_key_that_is_struck_again_ends_the_note_before():
     assert offsets([(0.0, 0.3, 60), (0.6, 0.7, 60), (0.1, 0.2, 64)], ((0.0, 127), (1.0, 0)), with_pedal=True) == [
         0.6, 1.0, 1.0,
@@ -85,7 +104,7 @@ def test_tracks_are_read_at_their_nearest_points_and_gaps_are_silence():
     second = (np.arange(0, 1, 0.01), np.where(np.arange(100) < 15, 330.0, 0.0))
     f0 = score_truth.f0_of_tracks([first, second], 1.0).set_index("time_s")
     f0.index = f0.index.to_numpy().round(3)
-    assert f0["n_sounding"][[0.05, 0.12, 0.18, 0.3, 0.55, 0.9]].tolist() == [1, 2, 1, 0, 1, 0]
+    assert f0["n_sounding"][[0.05, 0.12, 0.18, 0.22, 0.3, 0.55, 0.9]].tolist() == [1, 2, 1, 0, 0, 1, 0]
     assert f0["f0_hz"][[0.05, 0.18, 0.55]].tolist() == [330.0, 220.0, 220.0]
     assert f0["f0_hz"][[0.12, 0.3, 0.9]].isna().all()
 
