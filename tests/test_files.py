@@ -44,7 +44,7 @@ def test_damaged_files_are_named(tmp_path):
 
 
 def test_a_table_keeps_its_columns_types_and_units(tmp_path):
-    frame = pd.DataFrame({"dataset": ["a"], "path": ["b"], "reason": ["c"]})
+    frame = pd.DataFrame({"dataset": ["a"], "path": ["b"], "reason": ["c"], "counts": [True]})
     tables.write(frame, tmp_path / "t.parquet", tables.REJECTED)
     assert tables.read(tmp_path / "t.parquet", tables.REJECTED).equals(frame)
     with pytest.raises(ValueError, match="unknown columns"):
