@@ -17,7 +17,7 @@ from sonolens.downloads import bzip2_blocks, disk, faults, zip_checks
 from sonolens.downloads.bzip2_blocks import BEGINNING, Place
 from sonolens.downloads.checking import Sums, verify
 from sonolens.downloads.zip_archive import INCOMING
-from sonolens.files import read_json, write_json
+from sonolens.files import read_json, remove_temporaries, write_json
 from sonolens.jobs import life, progress
 
 MARKS = ".marks"  # under the dataset's folder
@@ -44,6 +44,7 @@ class TarArchive:
     def __init__(self, file: BinaryIO, n_bytes: int, wanted: dict, folder: Path, say: Callable[[str], None]):
         self._file, self._n_bytes, self._wanted, self._folder, self._say = file, n_bytes, wanted, folder, say
         self._mark_path = mark_path(folder, wanted)
+        remove_temporaries([self._mark_path])  # of a process that was killed while it marked
         self._mark = self._read_mark()
         self.is_whole = False
 
