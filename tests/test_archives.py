@@ -155,6 +155,22 @@ def test_other_forms_of_the_format_are_read(server, supplied):
             assert {name: archive.read(name) for name in names} == part_of(names)
 
 
+def test_the_last_member_is_asked_for_up_to_the_directory(server, supplied):
+    names = {f"set/c/{number:04d} {'of the third kind' * 5}.txt": b"" for number in range(900)}
+    server.files["/set.zip"] = packed(names | part_of(["set/b/long.wav"]))
+    assert extract(supplied, "set/b/long.wav") == part_of(["set/b/long.wav"])
+    directory, last = asked(server)
+    assert last[1] == directory[0] - 1
+
+
+def test_paths_are_absolute_wherever_the_dataset_s_folder_is_named_from(supplied, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = supplied()
+    made._folder = Path("here")
+    with made.zip("set.zip") as archive:
+        assert archive.extract({"set/a/1.wav": "1.wav"}) == {"set/a/1.wav": tmp_path / "here" / "1.wav"}
+
+
 def test_neighbours_come_with_one_request(server, supplied):
     names = [f"set/a/{number}.wav" for number in (3, 1, 2)]
     assert extract(supplied, *names) == part_of(names)
@@ -250,6 +266,17 @@ def test_a_large_archive_of_a_server_without_ranges_is_refused(server, supplied,
     assert "does not give parts" in message
     assert "files: {set.zip: /path/to/set.zip}" in message
     assert len(server.requests) == 1
+    server.ignores_range, server.largest_part = False, 10_000  # it does not say how large the file is
+    assert "does not give parts" in refusal(supplied, size_bytes=len(ARCHIVE))
+
+
+def test_what_a_server_without_ranges_broke_off_goes_once_another_has_given_the_members(server, supplied, tmp_path):
+    server.ignores_range, server.breaks_always = True, 300_000
+    assert "could not be downloaded" in refusal(supplied)
+    assert len(left(tmp_path / "set")) == 2  # a part of it, and of which version
+    server.ignores_range, server.breaks_always = False, None
+    extract(supplied, "set/a/1.wav")
+    assert left(tmp_path / "set") == ["audio/1.wav"]
 
 
 def test_an_archive_of_a_server_without_ranges_has_to_have_its_sum(server, supplied, tmp_path):
@@ -292,13 +319,23 @@ def test_a_flipped_bit_is_noticed_and_nothing_kept(server, supplied, tmp_path, n
     assert left(tmp_path / "set") == ["audio/1.wav"]
 
 
-def test_what_came_damaged_once_is_fetched_again(server, supplied):
+def test_what_came_damaged_once_is_fetched_again(server, supplied, capsys):
     def heal(running):
         running.files["/set.zip"] = flipped("set/b/long.wav") if len(running.requests) < 2 else ARCHIVE
 
     server.before_answer, server.has_etag = heal, False
     assert extract(supplied, "set/b/long.wav") == part_of(["set/b/long.wav"])
     assert len(server.requests) == 3
+    assert "900k/900k" in capsys.readouterr().err  # it counts once
+
+
+def test_a_member_shorter_than_the_directory_says_is_damaged(server, supplied, tmp_path):
+    longer = in_directory(packed({}, info("last.txt", compress_type=zipfile.ZIP_DEFLATED)), 24, "<I", 500)
+    server.files["/set.zip"] = longer
+    assert "1 bytes, not 500" in refusal(supplied, "last.txt")
+    with supplied().zip("set.zip") as archive, pytest.raises(DownloadError, match="1 bytes, not 500"):
+        archive.read("last.txt")
+    assert left(tmp_path / "set") == []
 
 
 @pytest.mark.parametrize("told_by", ["etag", "date", "length alone"])
@@ -479,6 +516,7 @@ HOSTILE = {
     "of two sizes": in_directory(LAST, 24, "<I", 500_000),
     "lies over another": in_directory(packed({"a.wav": b"a"}, info("last.wav")), 42, "<I", 34),
     "over another": in_directory(in_directory(LAST, 20, "<I", 500), 24, "<I", 500),
+    "cannot be read as an": in_directory(LAST, 6, "<H", 200),  # of a later version of the format
     "name that is no text": packed({}, info("set/0.wav")).replace(b"set/0.wav", b"set/\0.wav"),
     "is no text": packed({}, info("set/0.wav")).replace(b"set/0.wav", b"set/\n.wav"),
     "cannot be read as an archive": packed({}, info("set/\u00e9.wav")).replace("\u00e9".encode(), b"\xff\xff"),
@@ -528,6 +566,8 @@ def test_a_local_archive_stands_in_and_only_what_is_taken_is_read(server, suppli
     assert extract(supplied, *names, downloads=downloads) == part_of(names)
     assert server.requests == []
     assert own.read_bytes() == ARCHIVE
+    assert not (tmp_path / "set" / ".incoming").exists()
+    assert not any("can be pinned" in text for text in supplied().said)  # 100 GB are not read for that
     own.write_bytes(flipped("set/b/long.wav"))
     assert "damaged" in refusal(supplied, "set/b/long.wav", downloads=downloads)
     # of another length, or of another sum where no length is known
@@ -536,7 +576,7 @@ def test_a_local_archive_stands_in_and_only_what_is_taken_is_read(server, suppli
     own_sum = {"files": {"set.zip": {"source": str(own), "sha256": "0" * 64}}}
     assert "not 00000000" in refusal(supplied, downloads=own_sum, size_bytes=len(ARCHIVE))
     own.unlink()
-    assert "own.zip" in refusal(supplied, downloads=downloads, kind=FileNotFoundError)
+    assert "no such file to take set.zip from" in refusal(supplied, downloads=downloads, kind=FileNotFoundError)
 
 
 @pytest.mark.parametrize("begins", ["at the root", "within the top folder"])
@@ -584,6 +624,13 @@ def test_a_file_is_fetched_whole_and_kept(server, supplied, tmp_path):
     assert sum("licence: Creative Commons" in text for text in made.said) == 1
 
 
+def test_a_file_of_another_sum_that_is_not_certain_is_fetched_once(server, supplied):
+    made = supplied(sha256="0" * 64, size_bytes=1, sum_is_certain=False)
+    for _ in range(2):
+        assert made.file("set.zip").read_bytes() == ARCHIVE
+    assert len(server.requests) == 1
+
+
 def test_what_stands_in_for_a_file_is_verified_and_not_copied(supplied, tmp_path):
     own = tmp_path / "own.csv"
     own.write_bytes(INFO)
@@ -594,7 +641,7 @@ def test_what_stands_in_for_a_file_is_verified_and_not_copied(supplied, tmp_path
     assert left(tmp_path) == ["own.csv"]
     with pytest.raises(IsADirectoryError, match=r"set\.zip"):
         supplied({"files": {"set.zip": str(tmp_path)}}).file("set.zip")
-    with pytest.raises(FileNotFoundError, match="none"):
+    with pytest.raises(FileNotFoundError, match=r"no such file to take set\.zip from"):
         supplied({"files": {"set.zip": str(tmp_path / "none")}}).file("set.zip")
 
 

@@ -114,8 +114,9 @@ def test_all_members_arrive_and_the_sum_is_verified(server, tmp_path):
 
 
 def test_another_sum_at_the_end_is_an_error(server, tmp_path):
-    with pytest.raises(DownloadError, match=r"part/1.tar.bz2 from .* has md5"):
-        take(supply(server, tmp_path), md5="0" * 32)
+    for _ in range(2):  # the second does not go on behind the last mark, and so find nothing wrong
+        with pytest.raises(DownloadError, match=r"part/1.tar.bz2 from .* has md5"):
+            take(supply(server, tmp_path), md5="0" * 32)
 
 
 def test_who_has_enough_leaves_and_goes_on_later(server, tmp_path):
@@ -192,6 +193,49 @@ def test_a_mark_of_another_archive_is_not_used(server, tmp_path):
     assert len(take(supply(server, tmp_path))[0]) == 61
 
 
+def test_a_file_of_the_same_length_is_told_apart_by_its_server(server, tmp_path):
+    """Only the order of two members differs, and they lie before the mark."""
+    content = bz2.decompress(ARCHIVE)
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        starts = [info.offset for info in tar.getmembers()]
+    pieces = zip(starts, [*starts[1:], len(content)], strict=True)
+    streams = [bz2.compress(content[start:stop], 1) for start, stop in pieces]
+    server.files[f"/{NAME}"] = b"".join(streams)
+    take(supply(server, tmp_path), 7)
+    streams[1:3] = streams[2:0:-1]
+    server.files[f"/{NAME}"] = b"".join(streams)
+    first, second, third, *others = CONTENTS
+    assert take(supply(server, tmp_path))[0] == [first, third, second, *others]
+
+
+@pytest.mark.parametrize("change", [{"bit": 8}, {"crc": 1}, {"bit": "7"}, {"level": None}])
+def test_a_mark_that_leads_to_another_block_is_not_used(server, tmp_path, change):
+    server.has_etag = server.has_date = False
+    take(supply(server, tmp_path), 7)
+    (path,) = tmp_path.glob(".marks/*.json")
+    mark = json.loads(path.read_text())
+    for key, value in change.items():
+        mark[key] = mark[key] + value if isinstance(value, int) else value
+    path.write_text(json.dumps(mark))
+    assert take(supply(server, tmp_path))[0] == list(CONTENTS)
+
+
+def test_a_mark_before_the_first_member_leads_to_it(server, tmp_path):
+    with supply(server, tmp_path).tar(NAME) as archive:
+        archive.mark(["nothing yet"])
+    with supply(server, tmp_path).tar(NAME) as archive:
+        assert archive.state == ["nothing yet"]
+        assert [member.name for member in archive] == list(CONTENTS)
+
+
+def test_what_a_kill_left_of_a_mark_is_removed(server, tmp_path):
+    take(supply(server, tmp_path), 7)
+    (mark,) = tmp_path.glob(".marks/*.json")
+    (left := mark.with_name(f".{mark.stem}.0123abcd.tmp.json")).write_text("{")
+    take(supply(server, tmp_path))
+    assert mark.exists() and not left.exists()
+
+
 def test_a_mirror_goes_on_where_the_link_was_left(server, tmp_path):
     take(supply(server, tmp_path), 7)
     (tmp_path / "mirror/part").mkdir(parents=True)
@@ -199,6 +243,17 @@ def test_a_mirror_goes_on_where_the_link_was_left(server, tmp_path):
     n_asked = len(server.requests)
     names, _ = take(supply(server, tmp_path, {"mirrors": {server.link(""): f"{tmp_path}/mirror/"}}))
     assert names == list(CONTENTS)[7:] and len(server.requests) == n_asked
+
+
+def test_a_mirror_on_another_server_is_known_by_a_block(server, tmp_path):
+    take(supply(server, tmp_path), 7)
+    with FileServer() as mirror:
+        mirror.files[f"/{NAME}"], mirror.has_etag = ARCHIVE, False  # what it says of the version is of no use
+        names, _ = take(supply(server, tmp_path, {"mirrors": {server.link(""): mirror.link("")}}))
+        (known_by, *_) = [asked for asked in mirror.ranges if asked[6] != "-"]
+    assert names == list(CONTENTS)[7:]
+    first, last = map(int, known_by.removeprefix("bytes=").split("-"))
+    assert last - first < 11
 
 
 def test_the_folder_that_it_was_unpacked_to_stands_in(server, tmp_path):
@@ -253,6 +308,67 @@ def test_a_hostile_member_is_refused(server, tmp_path, name, change, reason):
     with pytest.raises(DownloadError, match=f"part/1.tar.bz2 .*{reason}"):
         take(supply(server, tmp_path / "in" / "here"))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".json"] == ["good"]
+
+
+def plain(*members: tuple[str, bytes]) -> bytes:
+    """A tar archive that is not compressed."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("damage", ["header", "no end", "cut header"])
+def test_a_tar_that_is_damaged_under_right_checksums_does_not_just_end(server, tmp_path, damage):
+    """tarfile takes a header that it cannot read for the end of the archive."""
+    content = bytearray(plain(("a", b"1" * 600), ("b", b"2")))
+    second = 512 + 1024
+    content[second + 150] ^= 0xFF
+    changed = {"header": content, "no end": content[:second], "cut header": content[: second + 100]}[damage]
+    server.files[f"/{NAME}"] = bz2.compress(changed)
+    with pytest.raises(DownloadError, match="damaged or cut off at byte 1536"):
+        take(supply(server, tmp_path))
+    assert saved(tmp_path) == {"a": b"1" * 600}
+
+
+def test_a_header_damaged_between_two_streams_does_not_just_end_it(server, tmp_path):
+    content = plain(("a", b"1" * 600), ("b", b"2"))
+    streams = bz2.compress(content[:1536]), bz2.compress(content[1536:])
+    server.files[f"/{NAME}"] = streams[0] + b"X" + streams[1][1:]
+    with pytest.raises(DownloadError, match="damaged or cut off at byte 1536"):
+        take(supply(server, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["a", "b", "a"], "is there twice"),
+        (["A.wav", "a.wav"], "is there twice"),
+        (["a/b", "a/./b"], "is there twice"),
+        (["a", "a/b"], "file and a folder"),
+        (["a/b", "a"], "file and a folder"),
+    ],
+)
+def test_members_that_would_lie_over_each_other_are_refused(server, tmp_path, names, reason):
+    server.files[f"/{NAME}"] = bz2.compress(plain(*((name, name.encode()) for name in names)))
+    with pytest.raises(DownloadError, match=f"{names[-1]}.*{reason}"):
+        take(supply(server, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("n_headers", "n_bytes", "reason"), [(1, 2 << 20, "said to have 2 MB"), (3000, 2, "recursion")]
+)
+def test_headers_without_end_are_refused(server, tmp_path, n_headers, n_bytes, reason):
+    long_name = tarfile.TarInfo("././@LongLink")
+    long_name.type, long_name.size = tarfile.GNUTYPE_LONGNAME, n_bytes
+    header = long_name.tobuf() + b"a".ljust(-(-n_bytes // 512) * 512, b"\0")
+    server.files[f"/{NAME}"] = bz2.compress(header * n_headers + plain(("a", b"1")))
+    with pytest.raises(DownloadError, match=reason):
+        take(supply(server, tmp_path))
+    assert not (tmp_path / "audio").exists()
 
 
 def test_a_bomb_is_refused(server, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 BLOCK, END = 0x314159265359, 0x177245385090
 MAGIC_BITS, CRC_BITS = 48, 32
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES, HEAD_BYTES = 1 << 18, 11  # that are read at once; of a block's beginning, at whichever bit
 FALSE_MAGICS = 3  # in a row: one is to be expected in 2^48 bits
 
 
@@ -24,9 +24,10 @@ class Place(NamedTuple):
 
     bit: int  # of the file
     level: int
+    crc: int  # of the block, by which it is known again
 
 
-BEGINNING = Place(0, 0)
+BEGINNING = Place(0, 0, 0)
 
 
 class Block(NamedTuple):
@@ -43,7 +44,7 @@ def blocks(file: BinaryIO, place: Place) -> Iterator[Block]:
     verified at its end. Raises Damaged.
     """
     bits = _Bits(file, place.bit // 8)
-    position, level = place
+    position, level, _ = place
     while True:
         combined = None
         if level == 0:
@@ -57,9 +58,10 @@ def blocks(file: BinaryIO, place: Place) -> Iterator[Block]:
             position, level, combined = position + 32, header[3] - 0x30, 0
         while (magic := bits.number(position, MAGIC_BITS)) == BLOCK:
             data, stop = _decoded(bits, position, level)
+            crc = bits.number(position + MAGIC_BITS, CRC_BITS)
             if combined is not None:
-                combined = (combined << 1 & 0xFFFFFFFF | combined >> 31) ^ bits.number(position + MAGIC_BITS, CRC_BITS)
-            yield Block(Place(position, level), data)
+                combined = (combined << 1 & 0xFFFFFFFF | combined >> 31) ^ crc
+            yield Block(Place(position, level, crc), data)
             position = stop
             bits.forget(position)
         if magic != END:
@@ -67,6 +69,18 @@ def blocks(file: BinaryIO, place: Place) -> Iterator[Block]:
         if combined not in (None, bits.number(position + MAGIC_BITS, CRC_BITS)):
             raise Damaged("the checksum at the end of a stream does not fit")
         position, level = -(-(position + MAGIC_BITS + CRC_BITS) // 8) * 8, 0
+
+
+def is_at(file: BinaryIO, place: Place) -> bool:
+    """Whether that block does begin there: if not, it is another file."""
+    if place == BEGINNING:
+        return True
+    file.seek(place.bit // 8)
+    bits = _Bits(file, place.bit // 8, HEAD_BYTES)
+    try:
+        return bits.number(place.bit, MAGIC_BITS + CRC_BITS) == BLOCK << CRC_BITS | place.crc
+    except Damaged:
+        return False
 
 
 def _decoded(bits: "_Bits", position: int, level: int) -> tuple[bytes, int]:
@@ -91,8 +105,8 @@ def _decoded(bits: "_Bits", position: int, level: int) -> tuple[bytes, int]:
 class _Bits:
     """A window on a file that is read forwards, addressed by bits of the whole file."""
 
-    def __init__(self, file: BinaryIO, first_byte: int):
-        self._file, self._first, self._window, self._is_over = file, first_byte, b"", False
+    def __init__(self, file: BinaryIO, first_byte: int, chunk_bytes: int = CHUNK_BYTES):
+        self._file, self._first, self._window, self._chunk_bytes = file, first_byte, b"", chunk_bytes
 
     def number(self, bit: int, n_bits: int) -> int:
         """So many bits as a number. Raises Damaged if the file ends before."""
@@ -126,7 +140,7 @@ class _Bits:
         return self._window[first - self._first : stop - self._first]
 
     def _grow(self) -> bool:
-        more = self._file.read(CHUNK_BYTES)
+        more = self._file.read(self._chunk_bytes)
         self._window += more
         return len(more) > 0
 

@@ -83,7 +83,7 @@ def _download(wanted: dict, partial: Partial, say: Say) -> dict[str, str]:
 
 
 def _until_whole(wanted: dict, partial: Partial, say: Say) -> dict[str, str]:
-    tries = Tries(wanted, say, partial.n_bytes())
+    tries = Tries(wanted, say)
     while True:
         try:
             return _one_try(wanted, partial, say)

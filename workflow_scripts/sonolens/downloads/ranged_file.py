@@ -100,7 +100,7 @@ class RangedFile(io.RawIOBase):
             if part is None or part.n_bytes is None or part.last != part.n_bytes - 1:
                 n_bytes = answers.version_of(response).n_bytes if response.status_code == 200 else None
                 raise faults.NoRanges(n_bytes)
-            self._version = Version(answers.version_of(response).validator, part.n_bytes)
+            self.version = Version(answers.version_of(response).validator, part.n_bytes)
             self.n_bytes, self._tail_start = part.n_bytes, part.first
             self._tail = b"".join(response.iter_content(CHUNK_BYTES))
         if len(self._tail) != self.n_bytes - self._tail_start:
@@ -136,7 +136,7 @@ class RangedFile(io.RawIOBase):
             if part is None or part.first != first or not first <= part.last < stop:
                 stated = response.headers.get("Content-Range")
                 raise faults.is_another_part(self._wanted, f"bytes {first}-{stop - 1}", stated)
-            if not answers.is_of(response, part, self._version):
+            if not answers.is_of(response, part, self.version):
                 raise faults.has_changed(self._wanted)
         except BaseException:
             response.close()

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from sonolens import plugins
 from sonolens.downloads import checking, disk, faults, fetching, links, sources
 from sonolens.downloads.extracted_folder import ExtractedFolder, ExtractedTar
+from sonolens.downloads.partial import Version
 from sonolens.downloads.ranged_file import RangedFile
 from sonolens.downloads.tar_stream import TarArchive
 from sonolens.downloads.zip_archive import INCOMING, ZipArchive, remove_if_empty
@@ -87,16 +88,19 @@ class Supply:
         wanted = self._wanted(name, md5)
         if links.is_link(wanted["source"]):
             with self._opened(wanted) as file:
-                n_bytes = file.seek(0, os.SEEK_END)
+                version = Version(None, file.seek(0, os.SEEK_END))
+                archive = TarArchive(
+                    file, file.version if isinstance(file, RangedFile) else version, wanted, self._folder, self.say
+                )
                 if isinstance(file, RangedFile):
-                    file.announce([(0, n_bytes)])
-                yield TarArchive(file, n_bytes, wanted, self._folder, self.say)
+                    file.announce([(0, version.n_bytes)])
+                yield archive
         elif Path(wanted["source"]).is_dir():
             yield ExtractedTar(wanted, self.say)
         else:
             path = self._local_file(wanted, is_archive=True)
             with path.open("rb") as file:
-                yield TarArchive(file, path.stat().st_size, wanted, self._folder, self.say)
+                yield TarArchive(file, Version(None, path.stat().st_size), wanted, self._folder, self.say)
             remove_if_empty(self._folder / INCOMING)
 
     def _wanted(self, name: str, md5: str | None = None) -> dict:

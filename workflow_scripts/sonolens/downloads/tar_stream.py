@@ -10,12 +10,13 @@ import io
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from sonolens.downloads import bzip2_blocks, disk, faults, zip_checks
 from sonolens.downloads.bzip2_blocks import BEGINNING, Place
 from sonolens.downloads.checking import Sums, verify
+from sonolens.downloads.partial import Version
 from sonolens.downloads.zip_archive import INCOMING
 from sonolens.files import read_json, remove_temporaries, write_json
 from sonolens.jobs import life, progress
@@ -23,6 +24,16 @@ from sonolens.jobs import life, progress
 MARKS = ".marks"  # under the dataset's folder
 SMALL_BYTES, LARGEST_BYTES = 64 << 20, 4 << 30  # of a member that is read into memory, and of any
 PIECE_BYTES = 1 << 18
+LARGEST_HEADER_BYTES = 1 << 20  # of a long name and the like, which tarfile takes into memory at once
+LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+# What bytes that are no archive raise: a number that is none, a chain of headers without end
+UNREADABLE = (bzip2_blocks.Damaged, tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)
 LARGEST_RATIO, RATIO_COUNTS_FROM_BYTES = 200, 100 << 20  # of what came out to what went in; music reaches 3
 
 
@@ -30,19 +41,28 @@ class Mark(NamedTuple):
     """How far an archive has been dealt with."""
 
     state: object  # of whoever deals with it
-    n_bytes: int  # of the archive: another length is another archive
+    source: str  # where the archive came from
+    validator: str | None  # what its server said of it: another one is another archive; None if it said nothing
+    n_bytes: int  # of the archive, likewise
     bit: int  # where the block begins in which the next member does
     level: int
+    crc: int  # of that block, likewise
     skip: int  # decoded bytes of that block before it
     offset: int  # of the next member in the decoded archive
     is_over: bool  # there is no next one
 
 
 class TarArchive:
-    """Over an open file, at its beginning; n_bytes: its length. What is not a plain file in it is refused."""
+    """Over an open file, whose version has its length. What is not a plain file in it is refused.
 
-    def __init__(self, file: BinaryIO, n_bytes: int, wanted: dict, folder: Path, say: Callable[[str], None]):
-        self._file, self._n_bytes, self._wanted, self._folder, self._say = file, n_bytes, wanted, folder, say
+    That no file is there twice is seen among those that this process reads.
+    """
+
+    def __init__(self, file: BinaryIO, version: Version, wanted: dict, folder: Path, say: Callable[[str], None]):
+        self._file, self._version, self._wanted, self._folder, self._say = file, version, wanted, folder, say
+        self._decoded: _Decoded | None = None
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
         self._mark_path = mark_path(folder, wanted)
         remove_temporaries([self._mark_path])  # of a process that was killed while it marked
         self._mark = self._read_mark()
@@ -55,9 +75,12 @@ class TarArchive:
 
     def mark(self, state: object) -> None:
         """What came before the member in hand is dealt with; a later process begins with that one."""
-        place, skip = self._decoded.place_of(self._at)
-        is_over = self._at is None
-        self._mark = Mark(state, self._n_bytes, place.bit, place.level, skip, self._at or 0, is_over)
+        if self._decoded is None:
+            self._mark = self._start()._replace(state=state)
+        else:
+            place, skip = self._decoded.place_of(self._at)
+            is_over = self._at is None
+            self._mark = Mark(state, self._wanted["source"], *self._version, *place, skip, self._at or 0, is_over)
         write_json(self._mark_path, self._mark._asdict())
 
     def forget(self) -> None:
@@ -66,15 +89,16 @@ class TarArchive:
         self._mark = None
 
     def __iter__(self) -> Iterator["Member"]:
-        start = self._mark or Mark(None, self._n_bytes, *BEGINNING, 0, 0, False)
-        self._decoded = _Decoded(self._file, self._wanted, Place(start.bit, start.level), start.offset, start.skip)
+        start, n_bytes = self._start(), self._version.n_bytes
+        place = Place(start.bit, start.level, start.crc)
+        self._decoded = _Decoded(self._file, self._wanted, place, start.offset, start.skip)
         self._at = None if start.is_over else start.offset
         if start.is_over:
             return
         if start.offset:
-            self._say(f"going on behind what is dealt with, at {start.bit / 8e6:.1f} MB of {self._n_bytes / 1e6:.1f}")
-        with progress.of_bytes(self._wanted["name"], self._n_bytes, start.bit // 8) as bar, _named(self._wanted):
-            with tarfile.open(fileobj=self._decoded, mode="r|", bufsize=PIECE_BYTES) as archive:
+            self._say(f"going on behind what is dealt with, at {start.bit / 8e6:.1f} MB of {n_bytes / 1e6:.1f}")
+        with progress.of_bytes(self._wanted["name"], n_bytes, start.bit // 8) as bar, _named(self._wanted):
+            with tarfile.open(fileobj=self._decoded, mode="r|", bufsize=PIECE_BYTES, tarinfo=_Header) as archive:
                 for info in archive:
                     bar.update(self._decoded.n_taken - bar.n)
                     self._at = start.offset + info.offset
@@ -84,6 +108,10 @@ class TarArchive:
             self._check_end(is_from_beginning=start.offset == 0)
         self._at = None
 
+    def _start(self) -> Mark:
+        """Where to begin."""
+        return self._mark or Mark(None, self._wanted["source"], *self._version, *BEGINNING, 0, 0, False)
+
     def _is_file(self, info: tarfile.TarInfo) -> bool:
         """Whether a member is a file, not a folder. Raises DownloadError for what an honest archive does not have."""
         reason = zip_checks.why_no_path(info.name)
@@ -91,9 +119,21 @@ class TarArchive:
             reason = "is a link, a device or the like"
         if not reason and info.size > LARGEST_BYTES:
             reason = f"is said to have {info.size / 1e9:.1f} GB"
+        reason = reason or self._clash(info)
         if reason:
             raise faults.is_hostile(self._wanted, info.name, reason)
         return info.isreg()
+
+    def _clash(self, info: tarfile.TarInfo) -> str | None:
+        """Why a member cannot be beside those before it."""
+        path = zip_checks.normal(info.name)
+        above = {str(folder) for folder in PurePosixPath(path).parents}
+        self._folders |= above if info.isreg() else {*above, path}
+        if info.isreg() and path in self._files:
+            return "is there twice, or differs from another only in how it is spelt"
+        if info.isreg():
+            self._files.add(path)
+        return "is a file and a folder at once" if {path, *above} & self._files & self._folders else None
 
     def _check_end(self, is_from_beginning: bool) -> None:
         """Read what is behind the last member, and verify the sum of all if all of it was read."""
@@ -101,21 +141,55 @@ class TarArchive:
         if not is_from_beginning:
             self._say("its sum is not verified, since an earlier job has read its beginning; that of each block is")
             return
-        verify(self._wanted, self._decoded.n_taken, self._decoded.sums.digits(), self._say)
+        try:
+            verify(self._wanted, self._decoded.n_taken, self._decoded.sums.digits(), self._say)
+        except faults.DownloadError:
+            self.forget()  # a later process would go on behind the mark, and not know of it
+            raise
         self.is_whole = True
 
     def _read_mark(self) -> Mark | None:
         try:
             mark = Mark(**read_json(self._mark_path))
+            if self._fits(mark):
+                return mark
+            reason = "it is another file than the one that was read before"
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:
-            life.note("mark_discarded", f"{self._wanted['name']}: {error}; read from the beginning")
-            return None
-        if mark.n_bytes != self._n_bytes:
-            life.note("mark_discarded", f"{self._wanted['name']} has not the length it had; read from the beginning")
-            return None
-        return mark
+            reason = str(error)
+        life.note("mark_discarded", f"{self._wanted['name']}: {reason}; read from the beginning")
+        return None
+
+    def _fits(self, mark: Mark) -> bool:
+        """Whether the archive is the one that was marked: by what its server says, or else by the block itself."""
+        numbers = (mark.n_bytes, mark.bit, mark.level, mark.crc, mark.skip, mark.offset)
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError("its mark is damaged")
+        known = mark.source == self._wanted["source"] and mark.validator and self._version.validator
+        if mark.n_bytes != self._version.n_bytes or (known and mark.validator != self._version.validator):
+            return False
+        return bool(known) or mark.is_over or bzip2_blocks.is_at(self._file, Place(mark.bit, mark.level, mark.crc))
+
+
+class _Header(tarfile.TarInfo):
+    """Strict: where tarfile takes a damaged header, or none, for the end of the archive, only zeros are one here."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Header":
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in LONG_HEADERS and header.size > LARGEST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header is said to have {header.size / 1e6:.0f} MB")
+        return header
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"damaged or cut off at byte {archive.offset} of what it holds: {error}") from error
 
 
 class Member:
@@ -227,7 +301,7 @@ def _named(wanted: dict) -> Iterator[None]:
     """Damage is a DownloadError that names the archive."""
     try:
         yield
-    except (bzip2_blocks.Damaged, tarfile.TarError, EOFError) as error:
+    except UNREADABLE as error:
         raise faults.is_no_archive(wanted, error) from error
 
 

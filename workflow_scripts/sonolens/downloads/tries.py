@@ -11,9 +11,9 @@ WAITS_S = (1, 2, 5, 15, 30)  # before each further try; counted anew once more h
 class Tries:
     """The tries at one file."""
 
-    def __init__(self, wanted: dict, say: Callable[[str], None], n_there: int = 0):
+    def __init__(self, wanted: dict, say: Callable[[str], None]):
         self._wanted, self._say = wanted, say
-        self._furthest, self._n_failures = n_there, 0
+        self._furthest, self._n_failures = 0, 0
 
     def again(self, error: faults.Broken, n_there: int) -> None:
         """Wait before the next try. n_there: bytes that have arrived by now. Raises DownloadError if none is left."""

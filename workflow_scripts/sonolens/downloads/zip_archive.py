@@ -42,7 +42,7 @@ class ZipArchive:
         """A small member, its checksum verified. Raises DownloadError if it is not there or damaged."""
         [info] = self._known([name])
         self._announce([self._extent(info)])
-        return self._taken(info, lambda: self._zip.read(info))
+        return self._taken(info, lambda: _whole(self._zip.read(info), info))
 
     def extract(self, targets: dict[str, str]) -> dict[str, Path]:
         """Put members at paths relative to the dataset's folder; where each of them lies.
@@ -86,7 +86,7 @@ class ZipArchive:
                 raise faults.is_damaged(self._wanted, info.filename, error) from error
 
     def _unpack(self, info: zipfile.ZipInfo, path: Path, bar: tqdm) -> None:
-        """Write a member to `path`. Its size and checksum are compared by zipfile once it is read to its end."""
+        """Write a member to `path`. Its checksum is compared by zipfile once it is read to its end."""
         n_written = 0
         try:
             with self._zip.open(info) as member, path.open("wb") as file:
@@ -97,16 +97,14 @@ class ZipArchive:
         except DAMAGE:
             bar.update(-n_written)
             raise
-        if n_written != info.file_size:
-            raise zipfile.BadZipFile(f"{n_written} bytes, not {info.file_size}")
+        _refuse_other_size(n_written, info)
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
-        """Where a member is written before it has its name, empty at first even if a process was killed here."""
+        """Where a member is written before it has its name; what a killed process left there goes too."""
         folder = self._folder / INCOMING
         path = folder / "member"
         folder.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
         try:
             yield path
         finally:
@@ -124,6 +122,17 @@ def _inside(target: str) -> str:
     if reason := zip_checks.why_no_path(target):
         raise ValueError(f"a member cannot be put at {target!r}: it {reason}")
     return target
+
+
+def _whole(content: bytes, info: zipfile.ZipInfo) -> bytes:
+    _refuse_other_size(len(content), info)
+    return content
+
+
+def _refuse_other_size(n_bytes: int, info: zipfile.ZipInfo) -> None:
+    """zipfile gives no more than the directory says, but it may give less."""
+    if n_bytes != info.file_size:
+        raise zipfile.BadZipFile(f"{n_bytes} bytes, not {info.file_size}")
 
 
 def _is_right(path: Path, info: zipfile.ZipInfo) -> bool:

@@ -60,14 +60,14 @@ def _together(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
     files = [info for info in archive.infolist() if not info.is_dir()]
     seen = set()
     for info in files:
-        path = _normal(info.filename)
+        path = normal(info.filename)
         if path in seen:
             yield info.filename, "is there twice, or differs from another only in how it is spelt"
         seen.add(path)
     folders = {str(folder) for path in seen for folder in PurePosixPath(path).parents}
-    folders |= {_normal(info.filename) for info in archive.infolist() if info.is_dir()}
+    folders |= {normal(info.filename) for info in archive.infolist() if info.is_dir()}
     for info in files:
-        if _normal(info.filename) in folders:
+        if normal(info.filename) in folders:
             yield info.filename, "is a file and a folder at once"
     ordered = sorted(files, key=lambda info: info.header_offset)
     stops = [info.header_offset for info in ordered[1:]] + [archive.start_dir]
@@ -76,6 +76,6 @@ def _together(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
             yield info.filename, "lies over another one"
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
     """One form for all names that a file system may take for the same."""
     return unicodedata.normalize("NFC", posixpath.normpath(name)).casefold()
