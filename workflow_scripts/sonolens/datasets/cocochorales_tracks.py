@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -15,8 +15,6 @@ from sonolens.datasets.files import Tar, TarMember, arrived
 ENSEMBLES = ("string", "brass", "woodwind", "random")
 NAME = re.compile(rf"(?:{'|'.join(ENSEMBLES)})_track\d{{6}}")
 PARTS = {"mixes": {"mix"}, "stems": {"stem"}, "both": {"mix", "stem"}}
-EXPECTED = (16000, 1)  # rate in Hz and channels of its recordings
-FORM = 2  # of what a mark holds: one of another form is not read
 
 
 @dataclass
@@ -24,11 +22,10 @@ class Track:
     """One track that is complete. rows: of files.FILES, without group, split and left_out, one a recording."""
 
     name: str
-    group: str  # the MIDI file that it was made from
+    group: str  # the MIDI file that it was made from; the name of the track where that is not stated
     duration_s: float  # of all its recordings that are taken
     rows: list[dict]
     voices: list[str]  # names of its stems in order, without suffix
-    other_format: str  # of a recording that is not as EXPECTED; '' if there is none
     problem: str = ""  # why it cannot be used
 
     @property
@@ -36,15 +33,9 @@ class Track:
         """Its name begins with it."""
         return self.name.partition("_")[0]
 
-    @property
-    def number(self) -> int:
-        """Its name ends with it."""
-        return int(self.name[-6:])
-
-
-def state_of(parts: str, tracks: list[Track]) -> dict:
-    """For a mark; `known` reads it."""
-    return {"form": FORM, "parts": parts, "tracks": [asdict(track) for track in tracks]}
+    def as_json(self) -> dict:
+        """For a mark."""
+        return asdict(self)
 
 
 def known(archive: Tar, folder: Path, parts: str) -> list[Track]:
@@ -52,64 +43,30 @@ def known(archive: Tar, folder: Path, parts: str) -> list[Track]:
     state = archive.state
     if state is None:
         return []
-    if state_of(parts, []).items() <= (state | {"tracks": []}).items():
-        tracks = [Track(**track) for track in state["tracks"]]
-        if all(_is_there(folder, row) for track in tracks for row in track.rows):
-            return tracks
-    archive.forget()
-    return []
+    tracks = [Track(**track) for track in state["tracks"]]
+    if state["parts"] != parts or not all(_is_there(folder, row) for track in tracks for row in track.rows):
+        archive.forget()
+        return []
+    return tracks
 
 
-def arriving(archive: Tar, folder: Path, parts: str, dealt_with: Iterable[str]) -> Iterator[Track]:
-    """Tracks in the archive's order, their recordings saved; each once the next one begins.
-
-    dealt_with: names of those before. A file that comes when its track is over is passed over.
-    """
-    current, over = None, set(dealt_with)
+def arriving(archive: Tar, folder: Path, parts: str, is_wanted: Callable[[str], bool]) -> Iterator[Track]:
+    """Tracks in the archive's order, their recordings saved; each once the next one begins. Others are passed over."""
+    current, finished = None, set()
     for member in archive:
-        name = next((part for part in PurePosixPath(member.name).parts if NAME.fullmatch(part)), None)
-        if name is None or name in over:
+        found = [part for part in PurePosixPath(member.name).parts if NAME.fullmatch(part)]
+        if not found:
             continue
-        if current and current.name != name:
-            over.add(current.name)
+        if current and current.name != found[0]:
+            finished.add(current.name)
             yield current.complete()
-        if current is None or current.name != name:
-            current = _Arriving(name, folder, PARTS[parts])
-        current.take(member)
+            current = None
+        if current is None and found[0] not in finished and is_wanted(found[0]):
+            current = _Arriving(found[0], folder, PARTS[parts])
+        if current:
+            current.take(member)
     if current:
         yield current.complete()
-
-
-def paired(stems: list[str], keys: Iterable[object]) -> dict[str, object]:
-    """By which of `keys` something is stated of each stem: its own name, or the key in the same place.
-
-    stems: in order. The released files count stems from 1, and voices in metadata and f0 from 0, but not in all that is
-    written of them, so a number alone says nothing. Where there are not as many keys, instruments that are there once
-    tell; empty if nothing does.
-    """
-    keys = {str(key): key for key in keys}
-    if keys.keys() <= set(stems) or set(stems) <= keys.keys():
-        return {stem: keys[stem] for stem in stems if stem in keys}
-    in_order = sorted(keys, key=number_of)
-    numbers = {number_of(key) for key in keys}
-    if len(keys) == len(numbers) == len(stems) and UNNUMBERED not in numbers:
-        return {stem: keys[key] for stem, key in zip(stems, in_order, strict=True)}
-    instruments = [_without_number(stem) for stem in stems]
-    once = {name: stem for stem, name in zip(stems, instruments, strict=True) if instruments.count(name) == 1}
-    return {stem: keys[name] for name, stem in once.items() if name in keys}
-
-
-UNNUMBERED = 1 << 20
-
-
-def number_of(stem: str) -> int:
-    """The number that a name begins with."""
-    leading = re.match(r"\d+", stem)
-    return int(leading[0]) if leading else UNNUMBERED
-
-
-def _without_number(stem: str) -> str:
-    return re.sub(r"^\d+_", "", stem)
 
 
 @dataclass
@@ -121,90 +78,78 @@ class _Arriving:
     parts: set[str]
     about: dict = field(default_factory=dict)
     recordings: dict[str, Path] = field(default_factory=dict)  # "mix" or the name of a stem: where it lies
-    stems: set[str] = field(default_factory=set)  # names of all that have a recording, taken or not
-    scores: dict[str, bytes] = field(default_factory=dict)  # the same, or other names: MIDI
+    scores: dict[str, bytes] = field(default_factory=dict)  # the same: MIDI
 
     def take(self, member: TarMember) -> None:
-        """One of its files. Folders of stems are spelt stems_MIDI or stems_midi."""
+        """One of its files. Folders of stems are spelt stems_MIDI or stems_midi, and stems counted from 0 or 1."""
         path = PurePosixPath(member.name)
         is_stem = path.parent.name.lower().startswith("stems_")
         if path.name.startswith("."):
             return
         if path.name == "metadata.yaml":
             self.about = _metadata(member.read())
-        elif path.suffix == ".mid" and is_stem:
+        elif path.suffix == ".mid":
             self.scores[path.stem] = member.read()
-        elif path.suffix == ".wav":
-            self.stems |= {path.stem} if is_stem else set()
-            if ("stem" if is_stem else "mix") in self.parts:
-                self.recordings[path.stem] = member.save(f"audio/{self.name}/{path.name}")
+        elif path.suffix == ".wav" and ("stem" if is_stem else "mix") in self.parts:
+            self.recordings[path.stem] = member.save(f"audio/{self.name}/{path.name}")
 
     def complete(self) -> Track:
-        """The track, its notes written as tables; or one with the reason why it cannot be used."""
-        try:
-            return self._usable()
-        except ValueError as error:
-            row = {"path": f"audio/{self.name}/mix.wav", "kind": "mix", "instrument": self.name.partition("_")[0]}
-            return Track(self.name, "", 0.0, [row], [], "", problem=str(error))
+        """The track, its notes written as tables."""
+        voices = sorted((stem for stem in {*self.scores, *self.recordings} if stem != "mix"), key=_number)
+        notes = {voice: self._notes(voice) for voice in voices if voice in self.scores}
+        rows = [self._row(part, path, notes) for part, path in sorted(self.recordings.items())]
+        group = str(self.about["midi_file"]) if "midi_file" in self.about else self.name
+        duration_s = sum(soundfile.info(path).duration for path in self.recordings.values() if _is_sound(path))
+        problem = "" if rows else "the archive has no recording of it"
+        rows = rows or [{"path": f"audio/{self.name}/mix.wav", "kind": "mix", "instrument": ""}]
+        return Track(self.name, group, duration_s, rows, voices, problem)
 
-    def _usable(self) -> Track:
-        """Raises ValueError if it is not."""
-        if not self.recordings:
-            raise ValueError("the archive has no recording of it")
-        if "midi_file" not in self.about:
-            raise ValueError("its metadata.yaml does not say which MIDI file it is made from, so it has no split")
-        headers = {part: self._header(part, path) for part, path in sorted(self.recordings.items())}
-        formats = {(header.samplerate, header.channels): part for part, header in headers.items()}
-        others = [f"{part}: {rate} Hz, {n} channels" for (rate, n), part in formats.items() if (rate, n) != EXPECTED]
-        voices = sorted(self.stems or self.scores, key=lambda stem: (number_of(stem), stem))
-        notes = self._notes(voices)
-        rows = [self._row(part, self.recordings[part], voices, notes) for part in headers]
-        duration_s = sum(header.duration for header in headers.values())
-        return Track(self.name, str(self.about["midi_file"]), duration_s, rows, voices, "; ".join(others))
+    def _notes(self, voice: str) -> list[tuple]:
+        name = f"{self.name}/{voice}.mid"
+        table = score_truth.notes_of_midi(self.scores[voice], name)
+        return list(table.assign(part=self._instrument(voice)).itertuples(index=False, name=None))
 
-    def _header(self, part: str, path: Path) -> soundfile._SoundFileInfo:
-        try:
-            header = soundfile.info(path)
-        except soundfile.LibsndfileError as error:
-            raise ValueError(f"its recording {part}.wav cannot be read: {error.error_string}") from error
-        if not header.frames:
-            raise ValueError(f"its recording {part}.wav is empty")
-        return header
-
-    def _notes(self, voices: list[str]) -> dict[str, list[tuple]]:
-        """Of every voice that has a MIDI file. Raises ValueError for one that is damaged."""
-        found = {}
-        for voice, score in paired(voices, self.scores).items():
-            table = score_truth.notes_of_midi(self.scores[score], f"{self.name}/{score}.mid")
-            instrument = self._instrument(voice, voices)
-            found[voice] = list(table.assign(part=instrument).itertuples(index=False, name=None))
-        return found
-
-    def _row(self, part: str, path: Path, voices: list[str], notes: dict[str, list[tuple]]) -> dict:
-        """A stem has its own notes, a mix those of all voices, or none: without one, others would seem to be alone."""
-        if part == "mix":
-            row = {"kind": "mix", "instrument": self.name.partition("_")[0]}
-            own = [note for voice in voices for note in notes[voice]] if len(notes) == len(voices) else []
-        else:
-            row = {"kind": "solo", "instrument": self._instrument(part, voices)}
-            own = notes[part] if part in notes else []
+    def _row(self, part: str, path: Path, notes: dict[str, list[tuple]]) -> dict:
+        """A mix has the notes of all voices, a stem its own."""
+        is_mix = part == "mix"
+        own = [note for voice, some in notes.items() if is_mix or voice == part for note in some]
+        row = {"kind": "mix", "instrument": self.name.partition("_")[0]}
+        if not is_mix:
+            row = {"kind": "solo", "instrument": self._instrument(part)}
         table = score_truth.notes_table(own) if own else None
         return row | arrived(self.folder, path) | score_truth.write(self.folder, f"{self.name}/{part}", None, table)
 
-    def _instrument(self, stem: str, voices: list[str]) -> str:
-        """What the metadata call the stem's instrument; else what its file is called."""
+    def _instrument(self, stem: str) -> str:
+        """What the metadata call the stem's instrument, by its place or its number; else what its file is called."""
         named = self.about["instrument_name"] if "instrument_name" in self.about else None
-        key_of = paired(voices, named) if isinstance(named, dict) else {}
-        return str(named[key_of[stem]]) if stem in key_of else _without_number(stem)
+        own = re.sub(r"^\d+_", "", stem)
+        if isinstance(named, dict):
+            values = {str(key): str(value) for key, value in named.items()}
+            found = [values[key] for key in (stem, str(_number(stem))) if key in values]
+            return found[0] if found else own
+        return own
 
 
 def _metadata(content: bytes) -> dict:
-    """What a metadata.yaml says; nothing if it is damaged."""
+    """What a metadata.yaml says; nothing if it is damaged: the track is then known by its name."""
     try:
         about = yaml.safe_load(content)
     except yaml.YAMLError:
         return {}
     return about if isinstance(about, dict) else {}
+
+
+def _number(stem: str) -> int:
+    leading = re.match(r"\d+", stem)
+    return int(leading[0]) if leading else 1 << 20
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return False
+    return True
 
 
 def _is_there(folder: Path, row: dict) -> bool:
