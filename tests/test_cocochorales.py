@@ -1,5 +1,6 @@
 """CocoChorales from small archives behind a real server: what is read, balance, splits, truth, kills."""
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 import cocochorales_archives as archives
 from file_server import FileServer
 from sonolens import plugins, tables
-from sonolens.datasets import cocochorales, files, manifest
+from sonolens.datasets import cocochorales, cocochorales_voices, files, manifest
 from sonolens.downloads import tries
 from sonolens.downloads.faults import DownloadError
 from sonolens.downloads.supply import Supply
@@ -129,7 +131,7 @@ def test_a_changed_recording_is_fetched_again(released, tmp_path):
 def test_other_parts_of_tracks_are_read_anew(released, tmp_path):
     assert set(released.fetch(tmp_path, 8)["kind"]) == {"mix"}
     stems = released.fetch(tmp_path, 8, parts="stems")
-    assert set(stems["kind"]) == {"solo"} and stems["path"].str.fullmatch(r"audio/\w+/\d_\w+\.wav").all()
+    assert set(stems["kind"]) == {"solo"} and stems["path"].str.fullmatch(r"audio/\w+/\d_[\w ]+\.wav").all()
 
 
 @pytest.mark.parametrize("truth", ["f0", "notes"])
@@ -232,8 +234,8 @@ def test_pickles_of_every_protocol_are_read(protocol):
     content = pickle.dumps(archives.f0_of(track) | {"length": np.float32(3)}, protocol=protocol)
     content = content.replace(b"numpy._core.", b"numpy.core.") if protocol < 4 else content  # as numpy 1 wrote them
     voices = cocochorales_f0._unpickled(content, "x")
-    assert set(voices) == {*track.stems, "length"}
-    assert voices[track.stems[0]].tolist() == archives.f0_of(track)[track.stems[0]].tolist()
+    assert set(voices) == {"0", "1", "2", "3", "length"}
+    assert voices["0"].tolist() == archives.f0_of(track)[0].ravel().tolist()
 
 
 def test_f0_with_another_checksum_is_not_opened(released, tmp_path):
@@ -258,3 +260,90 @@ def test_splits_that_are_drawn_take_one_splits_archives(released, tmp_path):
     assert set(drawn["split"]) == {""} and len(drawn) == 16
     used, _ = build(tmp_path)
     assert set(used["split"]) == set(SPLITS) and (used.groupby("group")["split"].nunique() == 1).all()
+
+
+def first_train_archive(released) -> int:
+    return next(number for _, number in cocochorales._order("train", 0))
+
+
+def changed_archive(released, number: int, change) -> None:
+    """Another content for some files of the first track of an archive to train on."""
+    of = released.of["train", number]
+    contents = {name: content for track in of for name, content in archives.files_of(track).items()}
+    released.changed[f"main_dataset/train/{number}.tar.bz2"] = archives.packed_as_released(contents | change(of[0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda track: {f"{track.name}/mix.wav": b"RIFF no sound"}, "mix.wav: unreadable"),
+        (lambda track: {f"{track.name}/mix.wav": b""}, "mix.wav: empty file"),
+        (lambda track: {f"{track.name}/metadata.yaml": b"tempo: 90"}, "does not say which MIDI file"),
+        (lambda track: {f"{track.name}/metadata.yaml": b"{: no yaml"}, "does not say which MIDI file"),
+        (lambda track: {f"{track.name}/{track.stems_midi}/{track.scores[0]}.mid": b"MThd"}, "cannot be read as MIDI"),
+    ],
+)
+def test_a_damaged_track_is_left_out_with_the_reason_and_replaced(released, tmp_path, change, reason):
+    number = first_train_archive(released)
+    changed_archive(released, number, change)
+    drawn = released.fetch(tmp_path, 16)
+    listed = tables.read(tmp_path / "files.parquet", files.FILES)
+    (left_out,) = listed[listed["left_out"] != ""].itertuples()
+    assert released.of["train", number][0].name in left_out.path and reason in left_out.left_out
+    assert drawn[drawn["split"] == "train"].groupby("instrument").size().tolist() == [4] * 4  # as without damage
+    assert (drawn.groupby("group")["split"].nunique() == 1).all() and (drawn["group"] != "").all()
+
+
+def test_truth_of_f0_is_not_taken_for_truth_of_notes(released, tmp_path):
+    by_f0 = released.fetch(tmp_path, 8)
+    by_notes = released.fetch(tmp_path, 8, truth="notes")
+    assert list(by_f0["path"]) == list(by_notes["path"])
+    for kind, drawn in ((67.1, by_f0), (67.0, by_notes)):
+        f0, _ = truth_of(tmp_path, next(drawn.itertuples()))
+        alone = f0[f0["n_sounding"] == 1]["f0_hz"].to_numpy()
+        assert 69 + 12 * np.log2(alone / 440) == pytest.approx(np.full(len(alone), kind), abs=1e-3)
+
+
+def test_a_rest_is_no_low_note(released, tmp_path):
+    """Where a voice rests its f0 is near MIDI note 0, not 0 Hz."""
+    f0, _ = truth_of(tmp_path, next(released.fetch(tmp_path, 8).itertuples()))
+    assert np.nanmin(f0["f0_hz"]) > 100
+    assert (f0["n_sounding"][(f0["time_s"] > 0.61) & (f0["time_s"] < 0.69)] == 0).all()
+
+
+def test_a_track_of_another_split_is_an_error(released, tmp_path):
+    number = first_train_archive(released)
+    track = released.of["train", number][0]
+    released.of["train", number][0] = track._replace(name=f"{track.ensemble}_track220001")
+    with pytest.raises(ValueError, match=r"_track220001 in main_dataset/train/\d+.tar.bz2 is of the test split"):
+        released.fetch(tmp_path, 8)
+
+
+def test_other_formats_are_told_of(released, tmp_path, capsys):
+    number = first_train_archive(released)
+
+    def stereo(track):
+        content = io.BytesIO()
+        soundfile.write(content, np.full((48000, 2), 0.1), 48000, "PCM_16", format="WAV")
+        return {f"{track.name}/mix.wav": content.getvalue()}
+
+    changed_archive(released, number, stereo)
+    drawn = released.fetch(tmp_path, 8)
+    assert "1 tracks are not 16 kHz mono" in capsys.readouterr().out
+    assert any(released.of["train", number][0].name in path for path in drawn["path"])
+
+
+@pytest.mark.parametrize(
+    ("stems", "keys", "expected"),
+    [
+        (["1_violin", "2_viola"], [0, 1], {"1_violin": 0, "2_viola": 1}),
+        (["0_violin", "1_viola"], [0, 1], {"0_violin": 0, "1_viola": 1}),
+        (["1_violin", "2_viola"], ["2_viola", "1_violin"], {"1_violin": "1_violin", "2_viola": "2_viola"}),
+        (["1_violin", "2_violin", "3_cello"], ["cello", "violin"], {"3_cello": "cello"}),
+        (["1_violin", "2_viola"], ["soprano", "alto"], {}),
+        (["1_violin", "2_viola"], [0, 1, 2], {}),
+        ([f"{number}_horn" for number in range(1, 12)], range(11), {f"{n + 1}_horn": n for n in range(11)}),
+    ],
+)
+def test_voices_are_paired_by_place_or_name_or_not_at_all(stems, keys, expected):
+    assert cocochorales_voices.paired(stems, keys) == expected

@@ -12,33 +12,40 @@ import numpy as np
 import pandas as pd
 
 from sonolens.datasets import cocochorales_f0
-from sonolens.datasets.choice import TORN
-from sonolens.datasets.cocochorales_tracks import ENSEMBLES, Track, arriving, known
-from sonolens.datasets.files import Supply, candidates, from_rows
+from sonolens.datasets.cocochorales_hours import Quotas, Taken
+from sonolens.datasets.cocochorales_tracks import ENSEMBLES, Track, arriving, known, state_of
+from sonolens.datasets.files import Supply, Tar, candidates, from_rows
 
 SUMS = "cocochorales_md5s.txt"
-# Archives per official split. That the first quarter of them are strings, and so on, is taken on trust and checked.
+# Archives per official split. The program that packed them put 2000 tracks into each, ensemble after ensemble, so that
+# the first quarter of them should be strings; no archive has been looked into, so it is checked.
 N_ARCHIVES = {"test": 12, "valid": 12, "train": 96}
+NUMBERS = {"test": range(216001, 240001), "valid": range(192001, 216001), "train": range(1, 192001)}  # of its tracks
 OFFICIAL = {"test": "test", "valid": "validation", "train": "train"}
 BYTES_PER_HOUR = 2 * 16000 * 3600  # of its recordings: 16 bits, mono
-N_IN_VAIN = 300  # tracks in a row that are of no use, after which an archive is left
+N_IN_VAIN = 50  # tracks in a row that are of no use, after which an archive is left
 
 
 def fetch(folder: Path, options: dict, supply: Supply) -> pd.DataFrame:
     """Read archives until the hours are there; rows of files.FILES, truth beside them.
 
-    Raises ValueError if the official list of sums lacks an archive, or an archive holds no track.
+    Raises ValueError if the official list of sums lacks an archive, if an archive holds no track or tracks of another
+    split, or if there is nothing of an ensemble.
     """
     supply.reserve(int(options["hours"] * BYTES_PER_HOUR))
     sums = _sums(supply.file(SUMS))
-    taken = _Taken()
+    taken = Taken()
     for split, hours in _hours_of_splits(options, supply.splits).items():
-        quotas = _Quotas(dict.fromkeys(ENSEMBLES, 3600 * hours / len(ENSEMBLES)))
+        quotas = Quotas(dict.fromkeys(ENSEMBLES, 3600 * hours / len(ENSEMBLES)))
         for ensemble, number in _order(split, supply.seed):
             if quotas.lacks(ensemble):
                 _read(folder, f"{split}/{number}", ensemble, quotas, taken, sums, options, supply)
+        if untouched := quotas.untouched():
+            raise ValueError(f"no archive of the {split} split has a track of use of these ensembles: {untouched}")
         if quotas.lacking_s() > 60:
             supply.note("shortage", f"{quotas.lacking_s() / 3600:.2f} h less than asked for in the {split} archives")
+    if others := taken.other_formats():
+        supply.note("other_format", f"{len(others)} tracks are not 16 kHz mono, and used as they are: {others[0]}")
     return from_rows(taken.rows(options["split"] == "official"))
 
 
@@ -88,57 +95,12 @@ def _order(split: str, seed: int) -> Iterator[tuple[str, int]]:
             yield ensemble, 1 + place * n_each + int(drawn[place][turn])
 
 
-class _Quotas:
-    """Seconds that are wanted of each ensemble in one split."""
-
-    def __init__(self, wanted_s: dict[str, float]):
-        self._left_s = wanted_s
-        self.is_as_expected = True  # every archive is of the ensemble that it should be of
-
-    def lacks(self, ensemble: str) -> bool:
-        """Whether an archive that should be of this ensemble is worth reading."""
-        return self._left_s[ensemble] > 0 if self.is_as_expected else self.lacking_s() > 0
-
-    def wants(self, track: str) -> bool:
-        """Whether more is wanted of the ensemble of that track."""
-        return self._left_s[track.partition("_")[0]] > 0
-
-    def count(self, track: Track) -> None:
-        self._left_s[track.ensemble] -= track.duration_s
-
-    def lacking_s(self) -> float:
-        return sum(max(0.0, left_s) for left_s in self._left_s.values())
-
-
-class _Taken:
-    """Tracks of all archives, and which split each source is in."""
-
-    def __init__(self) -> None:
-        self._split_of: dict[str, str] = {}
-        self._tracks: list[tuple[Track, str, str]] = []  # with its split, and why it is left out
-
-    def take(self, track: Track, split: str) -> bool:
-        """Whether it can be used: there is sound, and its source is in no other split. It is listed in any case."""
-        reason = track.problem
-        if not reason and self._split_of.setdefault(track.group, split) != split:
-            reason = f"{TORN}: {track.group} is used in the {self._split_of[track.group]} split"
-        self._tracks.append((track, split, reason))
-        return not reason
-
-    def rows(self, is_official: bool) -> list[dict]:
-        return [
-            row | {"group": track.group, "split": split if is_official else "", "left_out": reason}
-            for track, split, reason in self._tracks
-            for row in track.rows
-        ]
-
-
 def _read(
     folder: Path,
     name: str,
     ensemble: str,
-    quotas: _Quotas,
-    taken: _Taken,
+    quotas: Quotas,
+    taken: Taken,
     sums: dict[str, str],
     options: dict,
     supply: Supply,
@@ -146,31 +108,46 @@ def _read(
     """Take tracks from one archive until there are enough, and give them their truth."""
     archive_name, split = f"main_dataset/{name}.tar.bz2", OFFICIAL[name.partition("/")[0]]
     used: list[Track] = []
+    is_empty, n_in_vain = True, 0
     with supply.tar(archive_name, md5=_sum_of(archive_name, sums)) as archive:
-        in_vain = 0
-        for track in _tracks(archive, folder, options["parts"], quotas):
-            if track.ensemble != ensemble and quotas.is_as_expected:
-                quotas.is_as_expected = False
-                found = f"{archive_name} begins with {track.name}, where tracks of {ensemble} ensembles were expected"
-                supply.note("other_order", f"{found}; ensembles are balanced by what is found")
-            is_useful = quotas.wants(track.name) and taken.take(track, split)
-            in_vain = 0 if is_useful else in_vain + 1
+        for track in _tracks(archive, folder, options["parts"]):
+            is_empty = False
+            _check(track, archive_name, ensemble, quotas, supply)
+            is_useful = quotas.wants(track) and taken.take(track, split)
+            n_in_vain = 0 if is_useful else n_in_vain + 1
             if is_useful:
                 quotas.count(track)
                 used.append(track)
-            if not quotas.lacks(ensemble) or in_vain == N_IN_VAIN:
+            if not quotas.lacks(ensemble):
                 break
-        else:
-            if not used and not in_vain:
-                raise ValueError(f"{archive_name} holds no folder like string_track000001: it is another archive")
+            if n_in_vain == N_IN_VAIN:
+                supply.note("left", f"{archive_name}: none of {N_IN_VAIN} tracks in a row is of use, it is left")
+                break
+    if is_empty:
+        raise ValueError(f"{archive_name} holds no folder like string_track000001: it is another archive")
     cocochorales_f0.add(folder, name, used, options, lambda found: _sum_of(found, sums), supply)
 
 
-def _tracks(archive: object, folder: Path, parts: str, quotas: _Quotas) -> Iterator[Track]:
+def _check(track: Track, archive_name: str, ensemble: str, quotas: Quotas, supply: Supply) -> None:
+    """Whether a track is where it should be. Raises ValueError if it is of another split."""
+    split = archive_name.split("/")[1]
+    if track.number not in NUMBERS[split]:
+        own = next((name for name, numbers in NUMBERS.items() if track.number in numbers), "no")
+        raise ValueError(
+            f"{track.name} in {archive_name} is of the {own} split by its number, not of {split}: what is there is "
+            "another archive, or several that were extracted to one folder. Give each a folder of its own"
+        )
+    if track.ensemble != ensemble and quotas.is_as_expected:
+        quotas.is_as_expected = False
+        found = f"{archive_name} has {track.name}, where tracks of {ensemble} ensembles were expected"
+        supply.note("other_order", f"{found}; ensembles are balanced by what is found")
+
+
+def _tracks(archive: Tar, folder: Path, parts: str) -> Iterator[Track]:
     """Those that an earlier process has dealt with, then those that arrive. Each is marked before it is handed on."""
     done = known(archive, folder, parts)
     yield from list(done)
-    for track in arriving(archive, folder, parts, quotas.wants):
+    for track in arriving(archive, folder, parts, [track.name for track in done]):
         done.append(track)
-        archive.mark({"parts": parts, "tracks": [one.as_json() for one in done]})
+        archive.mark(state_of(parts, done))
         yield track

@@ -6,27 +6,29 @@ dictionaries, lists, numbers and arrays all the same.
 
 import io
 import pickle
-import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-import soundfile
 
-from sonolens import tables
+from sonolens import audio, tables
 from sonolens.datasets import score_truth
-from sonolens.datasets.cocochorales_tracks import Track
+from sonolens.datasets.cocochorales_tracks import NAME, Track
+from sonolens.datasets.cocochorales_voices import paired
 from sonolens.datasets.files import Supply
 
 STEP_S = 0.004
+LOWEST_HZ = 20.0  # a rest is MIDI note 0, give or take a semitone: some 8 Hz, not 0
 LARGEST_BYTES = 64 << 20
 ALLOWED = {
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
     ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
 }  # fmt: skip
+# What the module pickle raises where one is damaged
+DAMAGES = (AttributeError, EOFError, ImportError, LookupError, MemoryError, OverflowError, TypeError, ValueError)
 
 Voices = dict[str, np.ndarray]
 
@@ -39,33 +41,37 @@ def add(
     Where no f0 is known of a recording, it follows from its notes. Raises ValueError, naming the file, for a pickle
     with anything else in it.
     """
-    lacking = [track for track in tracks if not all(_path(folder, row).is_file() for row in track.rows)]
+    kind = "f0" if options["truth"] == "f0" else "f0_of_notes"  # so that the other truth is not taken for this one
+    lacking = [track for track in tracks if not all(_path(folder, row, kind).is_file() for row in track.rows)]
+    voices, path = {}, None
     if options["truth"] == "f0" and lacking:
-        archive = f"f0/{name}.tar.bz2"
-        path = supply.file(archive, md5=sum_of(archive))
+        path = _archive(f"f0/{name}.tar.bz2", sum_of, supply)
         voices = _read(path, {track.name for track in lacking})
-        unmatched = sum(_write(folder, track, voices.get(track.name)) for track in lacking)
-        if unmatched:
-            supply.note("no_f0", f"{archive}: no f0 is found for {unmatched} recordings, it is taken from their notes")
-        if path.is_relative_to(folder.absolute()):
-            path.unlink()  # fetched for this, and not needed again
-    else:
-        for track in lacking:
-            _write(folder, track, None)
+    unmatched = sum(_write(folder, track, voices, kind) for track in lacking)
+    if path and unmatched:
+        supply.note("no_f0", f"f0/{name}.tar.bz2 has no f0 of {unmatched} recordings: it is taken from their notes")
+    if path and path.is_relative_to(folder.absolute()):
+        path.unlink()  # fetched for this, and not needed again
     for track in tracks:
         for row in track.rows:
-            path = _path(folder, row)
+            path = _path(folder, row, kind)
             row["truth_f0_path"] = path.relative_to(folder).as_posix() if path.is_file() else ""
 
 
-def _path(folder: Path, row: dict) -> Path:
+def _archive(name: str, sum_of: Callable[[str], str], supply: Supply) -> Path:
+    """Raises IsADirectoryError for an extracted one, of which there is no checksum."""
+    try:
+        return supply.file(name, md5=sum_of(name))
+    except IsADirectoryError as error:
+        error.strerror += "; name the archive itself, or set truth: notes"
+        raise
+
+
+def _path(folder: Path, row: dict, kind: str) -> Path:
     """Where the f0 truth of a recording is written: beside its notes."""
     where = PurePosixPath(row["path"])
-    return folder / "truth" / _track_of(where) / f"{where.stem}.f0.parquet"
-
-
-def _track_of(path: PurePosixPath) -> str:
-    return next(part for part in path.parts if re.fullmatch(r"[a-z]+_track\d{6}", part))
+    track = next(part for part in where.parts if NAME.fullmatch(part))
+    return folder / "truth" / track / f"{where.stem}.{kind}.parquet"
 
 
 def _read(path: Path, wanted: set[str]) -> dict[str, Voices]:
@@ -95,41 +101,34 @@ def _unpickled(content: bytes, name: str) -> Voices:
     try:
         voices = _Unpickler(io.BytesIO(content)).load()
         return {str(voice): np.asarray(f0_hz, np.float64).ravel() for voice, f0_hz in voices.items()}
-    except (pickle.UnpicklingError, AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (pickle.UnpicklingError, *DAMAGES) as error:
         raise ValueError(f"{name} is no pickle of f0 tracks: {error}") from error
 
 
-def _write(folder: Path, track: Track, voices: Voices | None) -> int:
-    """Write the truth of a track's recordings; of how many no voice was found."""
+def _write(folder: Path, track: Track, voices: dict[str, Voices], kind: str) -> int:
+    """Write the truth of a track's recordings; of how many it has to be taken from notes."""
+    own_of = _own_of(voices[track.name], track) if track.name in voices else {}
     n_unmatched = 0
     for row in track.rows:
-        if "sha256" not in row or (not row["truth_notes_path"] and voices is None):
-            continue
-        path = _path(folder, row)
-        own = _own(voices, track, path.name.removesuffix(".f0.parquet")) if voices else None
-        n_unmatched += voices is not None and own is None
-        duration_s = soundfile.info(folder / row["path"]).duration
-        table = _of_voices(own, duration_s) if own else _of_notes(folder, row, duration_s)
+        part = PurePosixPath(row["path"]).stem
+        n_unmatched += part not in own_of
+        n_samples, sample_rate_hz, _ = audio.header(folder / row["path"])
+        duration_s = n_samples / sample_rate_hz
+        table = _of_voices(own_of[part], duration_s) if part in own_of else _of_notes(folder, row, duration_s)
         if table is not None:
-            tables.write(table, path, tables.TRUTH_F0)
+            tables.write(table, _path(folder, row, kind), tables.TRUTH_F0)
     return n_unmatched
 
 
-def _own(voices: Voices, track: Track, part: str) -> list[np.ndarray] | None:
-    """f0 of all voices for a mix, of its own for a stem: called as it, or by its number, or by its instrument."""
-    if part == "mix":
-        return list(voices.values())
-    names = {re.sub(r"^\d+_", "", voice): voice for voice in track.voices}
-    number, _, instrument = part.partition("_")
-    is_unique = len(names) == len(track.voices)
-    for key in (part, number, instrument if is_unique else None):
-        if key in voices:
-            return [voices[key]]
-    return None
+def _own_of(voices: Voices, track: Track) -> dict[str, list[np.ndarray]]:
+    """f0 of its own voice for each stem that one is found of; for the mix those of all, unless some are missing."""
+    found = {stem: [voices[voice]] for stem, voice in paired(track.voices, voices).items()}
+    return found | ({"mix": list(voices.values())} if len(voices) >= len(track.voices) else {})
 
 
 def _of_voices(voices: list[np.ndarray], duration_s: float) -> pd.DataFrame:
-    return score_truth.f0_of_tracks([(STEP_S * np.arange(len(f0_hz)), f0_hz) for f0_hz in voices], duration_s)
+    sounding = [np.where(f0_hz < LOWEST_HZ, 0.0, f0_hz) for f0_hz in voices]
+    return score_truth.f0_of_tracks([(STEP_S * np.arange(len(f0_hz)), f0_hz) for f0_hz in sounding], duration_s)
 
 
 def _of_notes(folder: Path, row: dict, duration_s: float) -> pd.DataFrame | None:
