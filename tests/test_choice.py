@@ -144,3 +144,24 @@ def test_splits_near_their_shares_of_the_hours_are_kept():
     kept = table[[reason == "" for reason in choice.torn_groups(table, 4.0, 0, SHARES)]]
     hours = kept.groupby("split")["duration_s"].sum() / 3600
     assert hours["train"] >= 3.0 and hours[["validation", "test"]].min() > 0.05
+
+
+def test_what_was_put_aside_as_too_long_comes_in_if_too_little_is_found():
+    table = recordings(3, n_groups=3).assign(duration_s=[100.0, 20.0, 500.0])
+    for seed in range(6):
+        chosen = choice.choose(table, 90 / 3600, seed, SHARES).recordings
+        assert sorted(chosen["duration_s"]) == [20.0, 100.0]
+
+
+def test_each_split_gets_a_group_of_its_own_where_groups_suffice():
+    """The group that lies mostly in one split may be the only one of another."""
+    parts = {"a": {"validation": 60, "test": 40}, "b": {"validation": 50, "train": 50}, "c": {"train": 100}}
+    rows = [
+        {"name": f"{group}{split}", "group": group, "stratum": "", "split": split, "duration_s": float(seconds)}
+        for group, own in parts.items()
+        for split, seconds in own.items()
+    ]
+    table = pd.DataFrame(rows)
+    for seed in range(4):
+        kept = table[[reason == "" for reason in choice.torn_groups(table, 1.0, seed, SHARES)]]
+        assert dict(zip(kept["group"], kept["split"], strict=True)) == {"a": "test", "b": "validation", "c": "train"}

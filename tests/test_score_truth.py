@@ -119,3 +119,21 @@ def test_what_is_written_is_where_its_row_says(tmp_path):
     paths = score_truth.write(tmp_path, "2004/a", pd.DataFrame(score_truth.f0_of_tracks([], 0.1)), None)
     assert paths == {"truth_f0_path": "truth/2004/a.f0.parquet", "truth_notes_path": ""}
     assert (tmp_path / paths["truth_f0_path"]).is_file()
+
+
+def test_a_pedal_that_is_never_let_go_ends_with_the_last_event():
+    assert offsets([(0.0, 0.3, 60), (1.0, 1.4, 64)], ((0.1, 127),), with_pedal=True) == [1.4, 1.4]
+
+
+def test_what_the_pedal_does_in_one_instant_stays_in_order():
+    pedal = ((0.1, 127), (0.6, 0), (0.6, 127), (0.9, 0))
+    assert offsets([(0.0, 0.5, 60), (0.6, 0.7, 64)], pedal, with_pedal=True) == [0.6, 0.9]
+
+
+def test_a_key_that_does_not_exist_is_damage_like_other():
+    content = midi([(0.0, 0.5, 60)])
+    signature = b"\x00\xff\x59\x02\x0e\x00"  # of fourteen sharps, at the beginning of the first track
+    length = int.from_bytes(content[18:22], "big") + len(signature)
+    broken = content[:18] + length.to_bytes(4, "big") + signature + content[22:]
+    with pytest.raises(ValueError, match=r"x\.mid cannot be read as MIDI \(KeySignatureError"):
+        score_truth.notes_of_midi(broken, "x.mid")

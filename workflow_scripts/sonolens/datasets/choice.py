@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
 
 TORN = "its group lies in two official splits"
 NO_SPLIT = ""  # to be drawn later, by group
@@ -56,8 +57,10 @@ def choose(
 def _draw(
     recordings: list[dict], lasting_s: float, seed: int, duration_of: Callable[[dict], float] | None
 ) -> tuple[list[dict], float]:
-    """Recordings of one split, and how long they last. One is drawn in any case: if the first ones are all longer than
-    what is wanted of the split, the one of them that is nearest to it.
+    """Recordings of one split, and how long they last.
+
+    What is longer than all that is wanted is put aside as long as nothing is drawn. Of that the shortest come in if too
+    little was found without them, and one in any case if nothing was.
     """
     decks = {stratum: _in_turn(own, seed) for stratum, own in _parted(recordings, "stratum", seed)}
     taken_s, drawn, too_long = dict.fromkeys(decks, 0.0), [], []
@@ -78,9 +81,12 @@ def _draw(
             break
         taken_s[stratum] += duration_s
         drawn.append(row)
-    if not drawn and too_long:
-        drawn = [min(too_long, key=lambda row: row["duration_s"])]
-    return drawn, sum(row["duration_s"] for row in drawn)
+    drawn_s = sum(row["duration_s"] for row in drawn)
+    for row in sorted(too_long, key=lambda row: row["duration_s"]):
+        if not drawn or lasting_s - drawn_s >= row["duration_s"] / 2:
+            drawn.append(row)
+            drawn_s += row["duration_s"]
+    return drawn, drawn_s
 
 
 def _in_turn(recordings: list[dict], seed: int) -> Iterator[dict]:
@@ -109,18 +115,19 @@ def torn_groups(recordings: pd.DataFrame, hours: float, seed: int, shares: dict[
     recordings: as for `choose`, with duration_s. A group that an official split tears apart is kept in one of its
     splits: in that which lacks most of its share of the hours. First of all, no split is left without a group.
     """
-    seconds = recordings.pivot_table(index="group", columns="split", values="duration_s", aggfunc="sum", fill_value=0.0)
-    lacking_s = {split: 3600 * hours * share for split, share in shares.items() if split in seconds}
+    lasting = recordings.assign(duration_s=recordings["duration_s"].clip(lower=1e-3))  # so that none counts as absent
+    seconds = lasting.pivot_table(index="group", columns="split", values="duration_s", aggfunc="sum", fill_value=0.0)
     torn = sorted(seconds.index[(seconds > 0).sum(axis=1) > 1], key=lambda group: _rank(seed, group))
     whole = seconds.drop(index=torn)
-    kept_in = dict(whole.idxmax(axis=1)) if len(whole) else {}
-    for split in lacking_s:
-        lacking_s[split] -= whole[split].sum()
-        having = [group for group in torn if group not in kept_in and seconds.loc[group, split] > 0]
-        if not (whole[split] > 0).any() and having:
-            best = max(having, key=lambda group: seconds.loc[group, split] / seconds.loc[group].sum())
-            kept_in[best] = split
-            lacking_s[split] -= seconds.loc[best, split]
+    lacking_s = {
+        split: 3600 * hours * share - whole[split].sum() for split, share in shares.items() if split in seconds
+    }
+    empty = [split for split in lacking_s if shares[split] > 0 and not whole[split].any()]
+    kept_in = _one_each(seconds.loc[torn], empty)
+    for group, split in kept_in.items():
+        lacking_s[split] -= seconds.loc[group, split]
+    if len(whole):
+        kept_in |= dict(whole.idxmax(axis=1))
     for group in torn:
         if group not in kept_in:
             own = {split: own_s for split, own_s in seconds.loc[group].items() if own_s > 0 and split in lacking_s}
@@ -130,6 +137,17 @@ def torn_groups(recordings: pd.DataFrame, hours: float, seed: int, shares: dict[
         "" if kept_in[row.group] == row.split else f"{TORN}: {row.group} is used in the {kept_in[row.group]} split"
         for row in recordings.itertuples()
     ]
+
+
+def _one_each(seconds: pd.DataFrame, splits: list[str]) -> dict[str, str]:
+    """A group for each of the splits if there are groups for all of them, and one that lies mostly in that split.
+
+    seconds: a row per group, a column per split.
+    """
+    parts = seconds[splits].div(seconds.sum(axis=1), axis=0).to_numpy()
+    # A group for one split more outweighs whatever part of the groups is lost by it
+    rows, columns = linear_sum_assignment((parts > 0) * (len(splits) + parts), maximize=True)
+    return {seconds.index[row]: splits[column] for row, column in zip(rows, columns, strict=True) if parts[row, column]}
 
 
 def _rank(seed: int, name: str) -> bytes:

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pretty_midi
+from pretty_midi.pretty_midi import mido
 
 from sonolens import tables
 
 STEP_S = 0.005  # between the points of a track of f0
+# What the parser raises on a damaged file; its own error is no ValueError
+DAMAGE = (OSError, ValueError, EOFError, IndexError, KeyError, TypeError, mido.KeySignatureError)
 _PEDAL, _DOWN = 64, 64  # controller of the sustain pedal, and the value from which it is down
 
 
@@ -24,7 +27,7 @@ def notes_of_midi(content: bytes, name: str, *, with_pedal: bool = False) -> pd.
     """
     try:
         midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
-    except (OSError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:  # what mido raises on damage
+    except DAMAGE as error:
         raise ValueError(f"{name} cannot be read as MIDI ({type(error).__name__}: {error})") from error
     rows = []
     for number, instrument in enumerate(midi.instruments):
@@ -43,11 +46,13 @@ def notes_table(rows: Iterable[tuple[float, float, float, str]]) -> pd.DataFrame
 
 
 def _sustained(instrument: pretty_midi.Instrument) -> list[float]:
-    """When each note of an instrument falls silent."""
-    changes = sorted((c.time, c.value >= _DOWN) for c in instrument.control_changes if c.number == _PEDAL)
-    times = np.array([time for time, _ in changes])
-    is_down = np.array([down for _, down in changes], bool)
+    """When each note of an instrument falls silent; with a pedal that is never let go, at the last event."""
+    # Stable: what happens in one instant stays in the file's order
+    changes = sorted((c for c in instrument.control_changes if c.number == _PEDAL), key=lambda change: change.time)
+    times = np.array([change.time for change in changes])
+    is_down = np.array([change.value >= _DOWN for change in changes], bool)
     ups = times[~is_down]
+    last_event_s = max([*times, *(note.end for note in instrument.notes)], default=0.0)
     onsets = {}
     for note in instrument.notes:
         onsets.setdefault(note.pitch, []).append(note.start)
@@ -57,10 +62,9 @@ def _sustained(instrument: pretty_midi.Instrument) -> list[float]:
         end, last = note.end, int(np.searchsorted(times, note.end, side="right")) - 1
         if last >= 0 and is_down[last]:
             later = ups[np.searchsorted(ups, end, side="right") :]
-            end = later[0] if len(later) else np.inf
+            end = later[0] if len(later) else last_event_s
         struck_again = onsets[note.pitch][np.searchsorted(onsets[note.pitch], note.start, side="right") :]
-        end = min(end, struck_again[0] if len(struck_again) else np.inf)
-        found.append(max(note.end, end) if np.isfinite(end) else max(note.end, times[-1]))
+        found.append(min([end, *struck_again[:1]]))
     return found
 
 
