@@ -36,6 +36,7 @@ include: "rules/latents.smk"
 include: "rules/labels.smk"
 include: "rules/saes.smk"
 include: "rules/probes.smk"
+include: "rules/steering.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

@@ -18,6 +18,7 @@ from sonolens.datasets import listing
 from sonolens.downloads import sources
 from sonolens.encoders import own_class
 from sonolens.jobs import finishing
+from sonolens.steering import methods
 
 try:
     experiment.refuse_unwritable(["results", "resources", "logs", "benchmarks", "checkpoints"])
@@ -40,6 +41,15 @@ GPU_ATTRIBUTES = [entry["name"] for entry in EXPERIMENT["attributes"] if entry["
 CPU_ATTRIBUTES = [name for name in ATTRIBUTES if name not in GPU_ATTRIBUTES]
 OBJECTIVE = EXPERIMENT["objective"]
 PROMPTS = [EXPERIMENT["prompts"]["name"]] if EXPERIMENT["prompts"] else []
+EMBEDDINGS = experiment.names(EXPERIMENT, "embeddings")
+STEERING = EXPERIMENT["steering"]
+# (encoder, name of a steered cell) of all that are steered
+STEERED = [
+    (encoder, cell["name"])
+    for encoder in ENCODERS
+    for cell in STEERING["cells"]
+    if encoder in cell["encoders"]
+]
 CELL = "results/saes/{encoder}/dim~{dim}/lam~{lam}"
 
 
@@ -57,6 +67,8 @@ wildcard_constraints:
     dim=r"\d+",
     lam=any_of(sorted({*LAMS, *OBJECTIVE["lams"]})),
     l1_on="normalised|hidden",
+    steered=any_of([cell["name"] for cell in STEERING["cells"]]),
+    embedding=any_of(EMBEDDINGS),
 
 
 @cache
@@ -107,15 +119,35 @@ def dataset_choice_code(wildcards):
     )
 
 
+def _encoder_modules(wildcards):
+    named = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["module"]
+    return own_class.code_files(named) if own_class.is_own(named) else [f"encoders/{named}"]
+
+
 def encoder_code(script):
     """Input function: code of a script that loads the encoder of wildcard `encoder`, a user's own file included."""
 
     def files(wildcards):
-        named = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["module"]
-        is_own = own_class.is_own(named)
-        return _reached(script, *(own_class.code_files(named) if is_own else [f"encoders/{named}"]))
+        return _reached(script, *_encoder_modules(wildcards))
 
     return files
+
+
+def hearing_code(script, *, embeddings=False):
+    """Input function: the same of one that also measures every attribute, and maybe embeds, what it decodes."""
+    modules = [f"labels/{entry['module']}" for entry in EXPERIMENT["attributes"]]
+    if embeddings:
+        modules += [f"embeddings/{entry['module']}" for entry in EXPERIMENT["embeddings"]]
+
+    def files(wildcards):
+        return _reached(script, *_encoder_modules(wildcards), *modules)
+
+    return files
+
+
+def embedding_code(script):
+    """Input function: code of a script that loads the embedding of wildcard `embedding`."""
+    return _plugin_code("embeddings", "embeddings", "embedding", script)
 
 
 def attribute_code(script):
@@ -140,6 +172,41 @@ def _plugin_option(key, wildcard, split_off, what):
         }
 
     return value
+
+
+def _files_of_weights(entry):
+    """Files behind an embedding's `weights`: of a folder, all that lie in it."""
+    paths = [Path(path) for path in entry.get("weights", [])]
+    return [
+        str(file)
+        for path in paths
+        for file in (sorted(path.iterdir()) if path.is_dir() else [path])
+    ]
+
+
+def embedding_weights(wildcards):
+    """Input function: files of weights of the embedding of wildcard `embedding`; most have none, they come inside a package."""
+    return _files_of_weights(experiment.entry(EXPERIMENT, "embeddings", wildcards.embedding))
+
+
+EMBEDDERS = {
+    entry["name"]: {
+        "module": entry["module"],
+        "options": entry["options"],
+        "weights": entry.get("weights", []),
+    }
+    for entry in EXPERIMENT["embeddings"]
+}
+
+
+def all_embedding_weights():
+    """The same of all embeddings."""
+    return [path for entry in EXPERIMENT["embeddings"] for path in _files_of_weights(entry)]
+
+
+def embedder(wildcards):
+    """Params function: module, options and weights of the embedding of wildcard `embedding`."""
+    return EMBEDDERS[wildcards.embedding]
 
 
 def dataset_option(what):
@@ -373,6 +440,89 @@ def encoder_cell_files(pattern):
         return _cells_of(wildcards.encoder, pattern)
 
     return files
+
+
+def _steered_cell(wildcards):
+    return next(cell for cell in STEERING["cells"] if cell["name"] == wildcards.steered)
+
+
+def steered_candidates(pattern):
+    """Input function: `pattern` for the cells that wildcard `steered` may turn out to be: one if the config names it."""
+
+    def files(wildcards):
+        cell = _steered_cell(wildcards)
+        if "expansion" not in cell:
+            return _cells_of(wildcards.encoder, pattern)
+        d_latent = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["card"]["d_latent"]
+        dim = cell["expansion"] * d_latent
+        return expand(
+            pattern, encoder=wildcards.encoder, dim=dim, lam=cell["lam"], attribute=ATTRIBUTES
+        )
+
+    return files
+
+
+def steering_criterion(wildcards):
+    """Params function: what the cell of wildcard `steered` is chosen by."""
+    cell = _steered_cell(wildcards)
+    return {"criterion": cell["criterion"], "attribute": cell["attribute"]}
+
+
+def steered_files(pattern):
+    """`pattern` for every steered cell, and for every attribute if the pattern has one."""
+    return [
+        path
+        for encoder, steered in STEERED
+        for path in expand(pattern, encoder=encoder, steered=steered, attribute=ATTRIBUTES)
+    ]
+
+
+def classes_to_steer_to(wildcards):
+    """Params function: classes of wildcard `attribute` by name, or how many."""
+    named = STEERING["classes"]
+    return named[wildcards.attribute] if wildcards.attribute in named else STEERING["n_classes"]
+
+
+def steered_sounds(pattern):
+    """What the page plays of `pattern`, a folder by attribute: steered to each class with each α, and unsteered."""
+    named, paths = STEERING["classes"], []
+    for attribute in ATTRIBUTES:
+        n_classes = len(named[attribute]) if attribute in named else STEERING["n_classes"]
+        sounds = [
+            f"class~{position}/alpha~{alpha:g}"
+            for position in range(n_classes)
+            for alpha in STEERING["alphas"]
+        ]
+        paths += expand(
+            f"{pattern}/{{sound}}.{{form}}",
+            attribute=attribute,
+            sound=["original", "sae", *sounds],
+            form=["wav", "png"],
+            allow_missing=True,
+        )
+    return paths
+
+
+def steered_cell_sounds(pattern):
+    """The same for every steered cell."""
+    return [
+        path
+        for encoder, steered in STEERED
+        for path in expand(steered_sounds(pattern), encoder=encoder, steered=steered)
+    ]
+
+
+LABELLERS = {
+    entry["name"]: {
+        "module": entry["module"],
+        "options": {
+            name: value
+            for name, value in entry["options"].items()
+            if name not in entry["card"]["bin_options"]
+        },
+    }
+    for entry in EXPERIMENT["attributes"]
+}
 
 
 def objective_files(of_sae=None, of_probe=None):
@@ -624,6 +774,67 @@ def hearing_clips(wildcards, input):
     test = sizing.audio_of(input.shards, "splits", "test")
     seconds = EXPERIMENT["report"]["clips"] * EXPERIMENT["report"]["clip_seconds"]
     return hearing(wildcards, test, seconds, max(experiment.dims(EXPERIMENT, wildcards.encoder)))
+
+
+def hearing_steering_excerpts(wildcards, input):
+    """What a job of decode_steering_excerpts needs."""
+    heard = STEERING["clips"] * STEERING["seconds"]
+    return hearing(wildcards, sizing.audio_of(input.shards, "splits", "test"), heard, 0)
+
+
+def embedding_originals(wildcards, input):
+    """What a job of embed_originals needs."""
+    return sizing.labelling(
+        sizing.audio_of(input.shards, "splits", "test"), True, EXPERIMENT["device"]
+    )
+
+
+def _steered_dim(wildcards):
+    """n_features of the cell of wildcard `steered`, or the most that it may have."""
+    cell, dims = _steered_cell(wildcards), experiment.dims(EXPERIMENT, wildcards.encoder)
+    return (
+        cell["expansion"] * _encoder_card(wildcards)["d_latent"]
+        if "expansion" in cell
+        else max(dims)
+    )
+
+
+def finding_directions(wildcards, input):
+    """What a job of find_directions needs: two passes over the codes."""
+    return sizing.probing(
+        *_scaled_frames(wildcards, input),
+        _steered_dim(wildcards),
+        max_epochs=1,
+        batch_frames=EXPERIMENT["probes"]["batch_frames"],
+        device=EXPERIMENT["device"],
+    )
+
+
+def _hearing_steered(wildcards, n_sounds):
+    card, seconds = _encoder_card(wildcards), STEERING["seconds"]
+    return sizing.steering(
+        hearing(
+            wildcards,
+            sizing.Audio(seconds / 3600, seconds, 0),
+            n_sounds * seconds,
+            _steered_dim(wildcards),
+        ),
+        seconds * card["sample_rate_hz"] / card["hop_samples"],
+        _steered_dim(wildcards),
+    )
+
+
+def steering(wildcards, input):
+    """What a job of steer needs: every method, class and α on every clip."""
+    wanted = classes_to_steer_to(wildcards)
+    n_classes = wanted if isinstance(wanted, int) else len(wanted)
+    n_conditions = 2 + n_classes * len(STEERING["alphas"]) * len(methods.METHODS)
+    return _hearing_steered(wildcards, (n_conditions + 2) * STEERING["clips"])
+
+
+def rendering(wildcards, input):
+    """What a job of render_steered needs."""
+    return _hearing_steered(wildcards, len(steered_sounds("")) / 2)
 
 
 # The page shows the experiment; how its jobs run, and where its files come from, is no part of it.

@@ -1,7 +1,8 @@
 """
 The figures of the report: one job each, so that an edit to one redraws that one and the page.
 
-Needs   results/tables/, results/codecs/, results/selected/, results/probes/, results/clips/, results/labels/
+Needs   results/tables/, results/codecs/, results/selected/, results/probes/, results/clips/, results/labels/,
+        results/steering/
 Makes   results/report/figures/<name>.png, <name>.svg
 """
 
@@ -344,3 +345,93 @@ rule figure_labels:
         runtime=minutes(10),
     script:
         "../workflow_scripts/figure_labels.py"
+
+
+rule figure_steering:
+    """How far control vectors move their own attribute, and how far the others."""
+    input:
+        code=code("figure_steering.py"),
+        steering="results/tables/steering.parquet",
+    output:
+        png=report(
+            "results/report/figures/steering.png",
+            caption="captions/steering.rst",
+            category="Steering",
+            labels={"figure": "Control vectors"},
+        ),
+        svg="results/report/figures/steering.svg",
+    log:
+        "logs/figure_steering.log",
+    benchmark:
+        "benchmarks/figure_steering.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    script:
+        "../workflow_scripts/figure_steering.py"
+
+
+rule figure_steering_methods:
+    """What a shift of the target costs, by the way of steering."""
+    input:
+        code=code("figure_steering_methods.py"),
+        steering="results/tables/steering.parquet",
+    output:
+        png=report(
+            "results/report/figures/steering_methods.png",
+            caption="captions/steering_methods.rst",
+            category="Steering",
+            labels={"figure": "Ways to steer"},
+        ),
+        svg="results/report/figures/steering_methods.svg",
+    log:
+        "logs/figure_steering_methods.log",
+    benchmark:
+        "benchmarks/figure_steering_methods.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    script:
+        "../workflow_scripts/figure_steering_methods.py"
+
+
+rule figure_steering_example:
+    """One excerpt steered, seen before and after."""
+    input:
+        code=code("figure_steering_example.py"),
+        steering="results/tables/steering.parquet",
+        classes=steered_files("results/steering/{encoder}/{steered}/{attribute}/classes.json"),
+        tracks=steered_files("results/steering/{encoder}/{steered}/{attribute}/sounds/tracks.json"),
+        audio=[
+            path
+            for path in steered_cell_sounds(
+                "results/steering/{encoder}/{steered}/{attribute}/sounds"
+            )
+            if path.endswith(".wav")
+        ],
+    output:
+        png=report(
+            "results/report/figures/steering_example.png",
+            caption="captions/steering_example.rst",
+            category="Steering",
+            labels={"figure": "One excerpt steered"},
+        ),
+        svg="results/report/figures/steering_example.svg",
+    log:
+        "logs/figure_steering_example.log",
+    benchmark:
+        "benchmarks/figure_steering_example.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    script:
+        "../workflow_scripts/figure_steering_example.py"

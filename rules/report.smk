@@ -3,7 +3,7 @@ The report: metrics of all cells gathered into a few tables, the CSVs with the v
 page.
 
 Needs   results/saes/, results/probes/, results/objective/, results/codecs/, results/datasets/, results/labels/,
-        results/clips/, and for the audit everything
+        results/clips/, results/steering/, and for the audit everything
 Makes   results/tables/*.parquet      what the figures read
         results/report/tables/*.csv   what a user reads
         results/report/index.html     the page, with figures/ (figures.smk) and audio/ beside it
@@ -17,6 +17,7 @@ REPORT_FIGURES = expand(
 )
 STAGES = ["original", "codec", "sae"]
 CLIPS = range(EXPERIMENT["report"]["clips"])
+STEERED_SOUNDS = "results/steering/{encoder}/{steered}/{attribute}/sounds"
 
 
 rule aggregate_cells:
@@ -87,6 +88,8 @@ rule aggregate_tables:
         manifests=manifests(),
         rejected=dataset_files("results/datasets/{dataset}/rejected.parquet"),
         labels="results/labels/check.json",
+        steering="results/tables/steering.parquet",
+        steering_methods="results/tables/steering_methods.parquet",
     output:
         cells="results/report/tables/cells.csv",
         probes="results/report/tables/probes.csv",
@@ -115,6 +118,13 @@ rule aggregate_tables:
         "../workflow_scripts/aggregate_tables.py"
 
 
+REPORT_TABLES = [
+    *rules.aggregate_tables.output,
+    rules.aggregate_steering.output.steering,
+    rules.aggregate_steering.output.methods,
+]
+
+
 rule audit_results:
     """Whether the present config and code made every result, and what it has cost; the last job before the page.
 
@@ -123,8 +133,9 @@ rule audit_results:
     """
     input:
         code=code("audit_results.py"),
-        tables=rules.aggregate_tables.output,
+        tables=REPORT_TABLES,
         figures=REPORT_FIGURES,
+        steering=steered_files(f"{STEERED_SOUNDS}/tracks.json"),
         clips=encoder_files("results/clips/{encoder}/clips.json"),
         audio=expand(
             "results/clips/{encoder}/clip~{clip}/{stage}.wav",
@@ -159,7 +170,7 @@ rule write_report:
     input:
         code=code("write_report.py"),
         template=multiext("workflow_scripts/sonolens/report/page", ".html.j2", ".css", ".js"),
-        tables=rules.aggregate_tables.output,
+        tables=REPORT_TABLES,
         audit=rules.audit_results.output,
         captions=expand("rules/captions/{figure}.rst", figure=FIGURES),
         figures=REPORT_FIGURES,
@@ -170,6 +181,8 @@ rule write_report:
             clip=CLIPS,
             stage=STAGES,
         ),
+        steering=steered_files(f"{STEERED_SOUNDS}/tracks.json"),
+        steering_sounds=steered_cell_sounds(STEERED_SOUNDS),
     output:
         page="results/report/index.html",
         audio=expand(
@@ -177,6 +190,9 @@ rule write_report:
             encoder=ENCODERS,
             clip=CLIPS,
             stage=STAGES,
+        ),
+        steering_sounds=steered_cell_sounds(
+            "results/report/steering/{encoder}/{steered}/{attribute}"
         ),
     log:
         "logs/write_report.log",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import synthetic_steering
 from sonolens import tables
 from sonolens.figures import (
     accuracy,
@@ -15,11 +16,16 @@ from sonolens.figures import (
     labels,
     objective,
     reconstruction,
+    steering,
+    steering_example,
+    steering_methods,
     style,
     training,
 )
 from sonolens.files import read_json
 from sonolens.report import cells, histories, schemas
+from sonolens.report.steering_tables import read_steered
+from sonolens.report.write_steering import write_steering
 from synthetic_results import SyntheticResults
 
 
@@ -54,6 +60,23 @@ def aggregate(results: SyntheticResults) -> dict[str, str]:
     paths = {name: results.path(f"results/tables/{name}.parquet") for name in gathered}
     for name, (table, schema) in gathered.items():
         tables.write(table, paths[name], schema)
+    return paths | aggregate_steering(results)
+
+
+def aggregate_steering(results: SyntheticResults) -> dict[str, str]:
+    """Steer, and write what figures and the claims read of it, and the CSVs; returns the paths of the former by name.
+
+    It takes seconds, so what was written before is taken as it is.
+    """
+    paths = {name: results.path(f"results/tables/{name}.parquet") for name in ("steering", "steering_methods")}
+    if not Path(paths["steering_methods"]).is_file():
+        outputs = {
+            "steering": results.path("results/report/tables/steering.csv"),
+            "methods": results.path("results/report/tables/steering_methods.csv"),
+            "steering_table": paths["steering"],
+            "methods_table": paths["steering_methods"],
+        }
+        write_steering(read_steered(synthetic_steering.inputs(synthetic_steering.write(results))), outputs, seed=0)
     return paths
 
 
@@ -82,6 +105,13 @@ def draw_all(results: SyntheticResults, folder: Path) -> Path:
         "training": lambda: training.draw(read["histories"], read["codec_histories"]),
         "activations": lambda: activations.draw(read["cells"], read["activations"]),
         "objective": lambda: objective.draw(read["objective"], read["objective_histories"]),
+        "steering": lambda: steering.draw(read["steering"]),
+        "steering_methods": lambda: steering_methods.draw(read["steering"]),
+        "steering_example": lambda: steering_example.draw(
+            synthetic_steering.files(results, "sounds/tracks.json"),
+            synthetic_steering.files(results, "classes.json"),
+            read["steering"],
+        ),
     }
     assert list(figures) == FIGURES
     for name, draw in figures.items():
@@ -91,5 +121,5 @@ def draw_all(results: SyntheticResults, folder: Path) -> Path:
 
 FIGURES = [
     "reconstruction", "accuracy", "accuracy_by_kind", "dimension", "confusion", "contributions", "clip", "labels",
-    "audio_quality", "training", "activations", "objective",
+    "audio_quality", "training", "activations", "objective", "steering", "steering_methods", "steering_example",
 ]  # fmt: skip

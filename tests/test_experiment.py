@@ -182,3 +182,40 @@ def test_every_card_is_closed_and_described(folder):
         options = plugins.card(folder, module)["options"]
         assert options["additionalProperties"] is False, module
         assert all("description" in option for option in options["properties"].values()), module
+
+
+def test_what_is_steered_is_filled_in(config):
+    config["steering"] = {"cells": [{"name": "best"}, {"name": "wide", "expansion": 64, "lam": 0.01}]}
+    best, wide = experiment.resolve(config, SCHEMA)["steering"]["cells"]
+    assert best["criterion"] == "validation_accuracy" and best["attribute"] == "pitch"
+    assert best["encoders"] == ["diffrhythm_vae", "encodec", "wavtokenizer"]
+    assert (wide["expansion"], wide["lam"]) == (64, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("steering", "says"),
+    [
+        (
+            {"cells": [{"name": "best"}, {"name": "best"}]},
+            "steering.cells: the names ['best', 'best'] are not all diff",
+        ),
+        ({"cells": [{"name": "a", "attribute": "tempo"}]}, "steering.cells (a).attribute: tempo is none of pitch, amp"),
+        ({"cells": [{"name": "a", "encoders": ["rave"]}]}, "steering.cells (a).encoders: rave is none of diffrhythm_v"),
+        ({"cells": [{"name": "a", "lam": 0.01}]}, "`expansion` and `lam` name a cell together"),
+        ({"cells": [{"name": "a", "expansion": 5, "lam": 0.01}]}, "(a).expansion: 5 is none of 4, 8, 16"),
+        ({"cells": [{"name": "a", "expansion": 4, "lam": 0.3}]}, "(a).lam: 0.3 is none of 0.005, 0.01"),
+        ({"classes": {"tempo": [1]}}, "steering.classes: tempo is none of pitch, amplitude, timbre"),
+        ({"alphas": [0]}, "steering.alphas[0]"),
+        ({"alpha": [1]}, "did you mean 'alphas'"),
+    ],
+)
+def test_what_cannot_be_steered_is_named(config, steering, says):
+    config["steering"] = steering
+    assert says in refusal(config)
+
+
+def test_weights_of_an_embedding_are_given_where_it_needs_them(config):
+    config["embeddings"] = [{"name": "crepe"}, {"name": "vggish"}]
+    assert "embeddings (vggish).weights: vggish needs the paths of files that you have" in refusal(config)
+    config["embeddings"] = [{"name": "crepe", "weights": ["mine.pth"]}]
+    assert "embeddings (crepe).weights: crepe comes with its weights and takes none" in refusal(config)

@@ -6,8 +6,9 @@ from PIL import Image
 import synthetic_data
 from figure_drawing import FIGURES, draw_all
 from page_building import demo_page
-from sonolens.figures import labels
+from sonolens.figures import labels, steering, steering_example, steering_methods
 from sonolens.files import read_json, write_json
+from sonolens.report import schemas
 from synthetic_results import SyntheticResults, write
 
 # Nothing to compare, no pitch, no second encoder
@@ -35,6 +36,13 @@ def test_figure_is_written_in_both_forms(drawn, name):
         assert image.width == pytest.approx(2000, abs=2)
         assert image.convert("L").getextrema()[0] < 130, "the figure is blank"
     assert (drawn / f"{name}.svg").read_text().startswith("<?xml")
+
+
+def test_figures_of_steering_say_so_where_nothing_is_steered():
+    empty = schemas.STEERING.empty_table().to_pandas()
+    for figure in (steering.draw(empty), steering_methods.draw(empty), steering_example.draw([], [], empty)):
+        (axes,) = figure.axes
+        assert [text.get_text() for text in axes.texts] == ["This run steers nothing."]
 
 
 def texts_of_the_label_check(root, datasets: list[synthetic_data.Dataset]) -> list[str]:

@@ -6,6 +6,7 @@ Read by every Snakemake process, the remote ones included, so nothing heavy is i
 import difflib
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,7 @@ PLUGIN_LISTS = (
     ("datasets", "datasets", {"name", "module", "shards"}),
     ("encoders", "encoders", {"name", "module", "weights", "frame_offset_frames", "trained_on"}),
     ("attributes", "labels", {"name", "module"}),
+    ("embeddings", "embeddings", {"name", "module", "weights"}),
 )
 
 
@@ -138,8 +140,45 @@ def _resolve_encoder(entry: dict, is_own: bool, place: str) -> None:
         card["encode_only"] = list(card["options"]["properties"])
 
 
+def _check_embeddings(config: dict) -> None:
+    for entry in config["embeddings"]:
+        needs = entry["card"]["needs_weights"]
+        if needs != ("weights" in entry):
+            wanted = "needs the paths of files that you have" if needs else "comes with its weights and takes none"
+            raise ConfigError(f"embeddings ({entry['name']}).weights: {entry['module']} {wanted}")
+
+
+def _check_steering(config: dict) -> None:
+    """Names and cells that `steering` speaks of exist; absent choices are filled in."""
+    cells = config["steering"]["cells"]
+    names_of_cells = [cell["name"] for cell in cells]
+    if len(set(names_of_cells)) < len(names_of_cells):
+        raise ConfigError(f"steering.cells: the names {names_of_cells} are not all different")
+    attributes, encoders = names(config, "attributes"), names(config, "encoders")
+    for cell in cells:
+        place = f"steering.cells ({cell['name']})"
+        cell.setdefault("attribute", attributes[0])
+        cell.setdefault("encoders", encoders)
+        _refuse_unknown(f"{place}.attribute", [cell["attribute"]], attributes)
+        _refuse_unknown(f"{place}.encoders", cell["encoders"], encoders)
+        if ("expansion" in cell) != ("lam" in cell):
+            raise ConfigError(f"{place}: `expansion` and `lam` name a cell together, or neither is given")
+        if "expansion" in cell:
+            _refuse_unknown(f"{place}.expansion", [cell["expansion"]], config["sae"]["expansions"])
+            _refuse_unknown(f"{place}.lam", [cell["lam"]], config["sae"]["lams"])
+    _refuse_unknown("steering.classes", config["steering"]["classes"], attributes)
+
+
+def _refuse_unknown(place: str, wanted: Iterable, known: list) -> None:
+    unknown = [one for one in wanted if one not in known]
+    if unknown:
+        raise ConfigError(f"{place}: {', '.join(map(str, unknown))} is none of {', '.join(map(str, known))}")
+
+
 def _check_meaning(config: dict) -> None:
     """What a schema cannot say."""
+    _check_embeddings(config)
+    _check_steering(config)
     total = sum(config["splits"].values())
     if not math.isclose(total, 1.0, abs_tol=1e-9):
         raise ConfigError(f"splits: train, validation and test add up to {total:g}, not to 1")

@@ -35,10 +35,11 @@ class _Data(NamedTuple):
     kinds: np.ndarray  # (N,) of the labelled test frames
 
 
-def _labelled_splits(
-    inputs: Mapping[str, str | list[str]], model: SparseAutoencoder | None, device: torch.device
-) -> _Data:
-    store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
+def read_labelled(inputs: Mapping[str, str | list[str]]) -> tuple[pd.DataFrame, np.ndarray]:
+    """All latent frames (latents.clip_and_split) and their classes (n_frames,), -1 where one is left out.
+
+    inputs: frames, manifests, labels. Raises ValueError if the labels are of other frames.
+    """
     frames = clip_and_split(inputs["frames"], inputs["manifests"])
     labels = tables.read(inputs["labels"], tables.ALIGNED_LABELS)
     same = (
@@ -47,7 +48,14 @@ def _labelled_splits(
     )
     if not same:
         raise ValueError(f"{inputs['labels']} does not have the rows of the latents; align the labels again")
-    classes = labels["class_index"].to_numpy()
+    return frames, labels["class_index"].to_numpy()
+
+
+def _labelled_splits(
+    inputs: Mapping[str, str | list[str]], model: SparseAutoencoder | None, device: torch.device
+) -> _Data:
+    store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
+    frames, classes = read_labelled(inputs)
     splits, rows = {}, {}
     for split in ("train", "validation", "test"):
         rows[split] = split_rows(frames, split)

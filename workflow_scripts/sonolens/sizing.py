@@ -52,6 +52,8 @@ GROUP_SECONDS = 120
 # A recording while it is read: as the file has it, mixed down, resampled, and the copy that is contiguous.
 AUDIO_COPIES = 4
 FINE_FRAMES_PER_S = 100
+# Of the codes of an excerpt that is steered: h, f, what is added, the norm's terms, and the sum
+CODE_COPIES = 6
 # Of a fine frame: its row while labels are written (measured: 50), and where they are read with the clip's name as
 # text; and, of the recording in hand, CREPE's 360 probabilities in fp32 with, in two bytes each, whence the best path
 # to each came (measured: 2100).
@@ -227,6 +229,11 @@ def hearing(
     n_bytes += 4 * n_features * (4 * d_latent + CLASSES)
     seconds = seconds_heard / _rate(HEARING_SPEED, device) + 2 * network.seconds(seconds_heard, device)
     return _need(_torch_mb(device) + network.network_mb, n_bytes, seconds)
+
+
+def steering(hearing: Need, n_frames: float, n_features: int) -> Need:
+    """Sounds that are steered (steering/evaluation.py): beside hearing them, some copies of one excerpt's codes."""
+    return hearing._replace(megabytes=hearing.megabytes + MARGIN * CODE_COPIES * 4 * n_frames * n_features / 1e6)
 
 
 def _need(process_mb: float, n_bytes: float, seconds: float) -> Need:

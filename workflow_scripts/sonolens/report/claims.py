@@ -26,6 +26,10 @@ AS_RAW = "SAE features probe at least as well as raw latents"
 ORDER = "Pitch is read best, amplitude at least as well as timbre"
 RANGES = "The paper's ranges are reached"
 STEERING = "Control vectors move their own attribute and leave the others"
+FURTHER = "A larger α moves the target further"
+HITS = "Control vectors hit their class more often than random directions"
+CLOSER = "Re-normalising the code keeps steered sound closer to the original"
+CLEANER = "Features steer with less side effect than raw latents"
 
 
 class Finding(NamedTuple):
@@ -235,10 +239,13 @@ def ranges_reached(cells: pd.DataFrame, probes: pd.DataFrame, encoder: str, modu
     return Finding(RANGES, tested_on, f"median {quantity}", *ends, verdict, how, OVER_CELLS, n_held, len(values))
 
 
-def judge(cells: pd.DataFrame, probes: pd.DataFrame, modules: dict[str, str]) -> pd.DataFrame:
+def judge(
+    cells: pd.DataFrame, probes: pd.DataFrame, modules: dict[str, str], of_steering: list[Finding] | None = None
+) -> pd.DataFrame:
     """All claims over all encoders: claims.csv.
 
-    cells: schemas.CELLS, probes: schemas.PROBES, modules: {name of an encoder: its module}
+    cells: schemas.CELLS, probes: schemas.PROBES, modules: {name of an encoder: its module}; of_steering: what
+    steering_claims found, if anything is steered
     """
     findings = []
     for encoder, module in modules.items():
@@ -257,7 +264,9 @@ def judge(cells: pd.DataFrame, probes: pd.DataFrame, modules: dict[str, str]) ->
             findings += as_good_as_raw(features, raw, encoder, attribute)
         for quantity in ("sparsity", "pitch", "amplitude", "timbre"):
             findings.append(ranges_reached(cells, probes, encoder, module, quantity))
-    findings.append(untestable(STEERING, "all encoders", "This run steers nothing."))
-    order = [SPARSER, LARGER, LARGER_MATCHED, STABLE, AS_RAW, ORDER, RANGES, STEERING]
+    findings += of_steering or [untestable(STEERING, "all encoders", "This run steers nothing.")]
+    order = [
+        SPARSER, LARGER, LARGER_MATCHED, STABLE, AS_RAW, ORDER, RANGES, STEERING, FURTHER, HITS, CLOSER, CLEANER,
+    ]  # fmt: skip
     table = pd.DataFrame(findings, columns=Finding._fields)
     return table.sort_values("claim", key=lambda claim: claim.map(order.index), kind="stable", ignore_index=True)

@@ -63,3 +63,40 @@ OBJECTIVE_PROBE_METRICS = ["accuracy", "accuracy_low", "accuracy_high", "majorit
 OBJECTIVE = pa.schema(
     [L1_ON, *KEYS, *_numbers(*CELL_METRICS), *_texts("attribute"), *_numbers(*OBJECTIVE_PROBE_METRICS)]
 )
+
+STEERED_KEYS = [
+    pa.field("encoder", pa.string(), metadata={"is": "name in the config"}),
+    pa.field("cell", pa.string(), metadata={"is": "name of the steered cell in the config"}),
+    pa.field("dim", pa.int32(), metadata={"is": "n_features"}),
+    pa.field("lam", pa.float64(), metadata={"is": "weight of the L1 term"}),
+]
+# One row per condition and figure. The figures are the columns of steering.csv; which there are depends on the run's
+# attributes and embeddings, hence the long form
+STEERING = pa.schema(
+    [
+        *STEERED_KEYS,
+        *_texts("method", "attribute"),
+        pa.field("class_index", pa.int32(), metadata={"is": "class steered to; -1 all pooled, -2 none: a reference"}),
+        pa.field("class", pa.string(), metadata={"is": "its name, 'all', or '' for a reference"}),
+        pa.field("alpha", pa.float64()),
+        pa.field("unit", pa.string(), metadata={"is": "of a shift of the attribute steered"}),
+        pa.field("quantity", pa.string(), metadata={"is": "a column of steering.csv"}),
+        *_numbers("value", "low", "high"),
+    ]
+)
+# One row per method other than the paper's and figure: both at equal shift of the target; for hit_rate, both at the α
+# that is best for them
+STEERING_METHODS = pa.schema(
+    [
+        *STEERED_KEYS,
+        *_texts("attribute", "unit", "method", "quantity"),
+        pa.field("matched_shift", pa.float64(), metadata={"is": "towards the class, the largest that both reach"}),
+        pa.field("reached_by", pa.string(), metadata={"is": "both, paper, method or neither; '' for hit_rate"}),
+        *_numbers("paper_alpha", "method_alpha", "paper_value", "method_value"),
+        pa.field("difference", pa.float64(), metadata={"is": "the method's less the paper's"}),
+        *_numbers("difference_low", "difference_high"),
+        pa.field("ratio", pa.float64(), metadata={"is": "the paper's over the method's"}),
+        *_numbers("ratio_low", "ratio_high"),
+        pa.field("verdict", pa.string(), metadata={"is": "better, worse, not apart, not reached, no interval"}),
+    ]
+)

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from sonolens import tables
-from sonolens.report import claims, data_tables, paper
+from sonolens.report import claims, data_tables, paper, steering_claims
 from sonolens.report.csv_tables import sorted_probes, wide_cells, write_csv
-from sonolens.report.schemas import CELLS, OBJECTIVE, PROBES
+from sonolens.report.schemas import CELLS, OBJECTIVE, PROBES, STEERING, STEERING_METHODS
 
 
 def objective_rows(objective: pd.DataFrame) -> pd.DataFrame:
@@ -14,11 +14,19 @@ def objective_rows(objective: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["encoder", "dim", "lam", "l1_on"], ignore_index=True)
 
 
+def steering_findings(inputs: dict) -> list[claims.Finding]:
+    """Findings on steering, none if nothing is steered. inputs: paths, steering and steering_methods perhaps."""
+    if "steering" not in inputs:
+        return []
+    steering = tables.read(inputs["steering"], STEERING)
+    return steering_claims.judge(steering, tables.read(inputs["steering_methods"], STEERING_METHODS))
+
+
 def write_tables(inputs: dict, outputs: dict, modules: dict[str, str]) -> None:
     """Write results/report/tables/*.csv.
 
     inputs: paths of the gathered tables (cells, probes, objective), and of codecs, frame_times,
-    manifests, rejected, labels
+    manifests, rejected, labels; steering and steering_methods too if anything is steered
     outputs: path of each CSV by its name
     modules: {name of an encoder in the config: its module}
     """
@@ -29,7 +37,7 @@ def write_tables(inputs: dict, outputs: dict, modules: dict[str, str]) -> None:
         "cells": wide_cells(cells, probes),
         "probes": sorted_probes(probes),
         "paper_comparison": paper.compare(cells, probes, modules),
-        "claims": claims.judge(cells, probes, modules),
+        "claims": claims.judge(cells, probes, modules, steering_findings(inputs)),
         "objective": objective_rows(tables.read(inputs["objective"], OBJECTIVE)),
         "codecs": data_tables.codec_quality(inputs["codecs"]),
         "frame_times": data_tables.frame_times(inputs["frame_times"]),

@@ -1,0 +1,134 @@
+"""Which cells are steered, and towards which classes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sonolens.files import link_or_copy, read_json, write_json
+from sonolens.labels.bins import Bins
+
+# A class is taken at each of some equally spaced quantiles of the train split's frames, between these two
+QUANTILES = (0.1, 0.9)
+
+
+def _mean_accuracy(of_cell: dict) -> float:
+    return float(np.mean([probe["validation_accuracy"] for probe in of_cell["probes"]]))
+
+
+def _accuracy_of(attribute: str):
+    def score(of_cell: dict) -> float:
+        (probe,) = [probe for probe in of_cell["probes"] if probe["attribute"] == attribute]
+        return probe["validation_accuracy"]
+
+    return score
+
+
+def _explained_variance(of_cell: dict) -> float:
+    return of_cell["sae"]["validation"]["explained_variance"]
+
+
+def score_of(criterion: str, attribute: str):
+    """What is compared under one of the config's criteria; all are of the validation split."""
+    return {
+        "validation_accuracy": _accuracy_of(attribute),
+        "mean_validation_accuracy": _mean_accuracy,
+        "validation_explained_variance": _explained_variance,
+    }[criterion]
+
+
+def best(cells: list[dict], criterion: str, attribute: str) -> dict:
+    """The cell with the highest score; of equal ones the narrower, then the sparser.
+
+    cells: {"dim", "lam", "sae": its metrics, "probes": metrics of each attribute's probe}
+    """
+    score = score_of(criterion, attribute)
+    return min(cells, key=lambda cell: (-score(cell), cell["dim"], -cell["lam"]))
+
+
+def read_cells(sae_metrics: Sequence[str], probe_metrics: Sequence[str]) -> list[dict]:
+    """Metrics of cells, and of all their probes, in the order of `sae_metrics`."""
+    probes = [read_json(path) for path in probe_metrics]
+    cells = []
+    for path in sae_metrics:
+        sae = read_json(path)
+        own = [probe for probe in probes if (probe["dim"], probe["lam"]) == (sae["dim"], sae["lam"])]
+        cells.append({"dim": sae["dim"], "lam": sae["lam"], "sae": sae, "probes": own})
+    return cells
+
+
+def choose(
+    inputs: Mapping[str, list[str]],
+    outputs: Mapping[str, str | list[str]],
+    name: str,
+    encoder: str,
+    rule: dict,
+    loading: dict,
+    attributes: dict[str, dict],
+) -> None:
+    """Put the chosen cell's model and probes, and what it takes to use them, into a folder of its own.
+
+    What steers depends on this folder only: another cell that is trained again makes none of it stale while the choice
+    is the same. inputs: sae_metrics, probe_metrics, models, probes, of all candidates; outputs: cell, model, probes.
+    rule: {"criterion", "attribute"}; loading: how the encoder is loaded; attributes: {name: {module, options, bins}}.
+    """
+    cells = read_cells(inputs["sae_metrics"], inputs["probe_metrics"])
+    chosen = best(cells, **rule) if len(cells) > 1 else cells[0]
+    here = f"/dim~{chosen['dim']}/lam~{chosen['lam']}/"
+    link_or_copy(_only([path for path in inputs["models"] if here in path]), outputs["model"])
+    for attribute, target in zip(attributes, outputs["probes"], strict=True):
+        link_or_copy(_only([path for path in inputs["probes"] if f"{here}{attribute}/" in path]), target)
+    reason = {"criterion": "by name"}
+    if len(cells) > 1:
+        reason = rule | {"value": score_of(**rule)(chosen)}
+    write_json(
+        outputs["cell"],
+        {"name": name, "encoder": encoder, "dim": chosen["dim"], "lam": chosen["lam"], "chosen_by": reason}
+        | {"loading": loading, "attributes": attributes},
+    )
+
+
+def _only(paths: list[str]) -> str:
+    if len(paths) != 1:
+        raise ValueError(f"{len(paths)} files belong to the chosen cell, not one: {paths}")
+    return paths[0]
+
+
+def class_indices(wanted: Sequence[str | int] | int, classes: Bins, n_frames: np.ndarray, attribute: str) -> list[int]:
+    """Classes to steer to: those named, or so many that are spread over what occurs.
+
+    wanted: names or indices of classes, or how many; n_frames (K,): frames of the train split in each class. Those
+    that are spread lie at equally spaced quantiles of the frames, and never in the class of undefined frames.
+    Raises ValueError naming the class if there is no such one, or the attribute if there are fewer than wanted.
+    """
+    if isinstance(wanted, int):
+        return _spread(wanted, classes, n_frames, attribute)
+    return [_index(one, classes, attribute) for one in wanted]
+
+
+def _index(wanted: str | int, classes: Bins, attribute: str) -> int:
+    if isinstance(wanted, int):
+        if 0 <= wanted < classes.n_classes:
+            return wanted
+        raise ValueError(f"steering.classes.{attribute}: there is no class {wanted}, only 0 to {classes.n_classes - 1}")
+    if wanted not in classes.class_names:
+        names = classes.class_names
+        raise ValueError(
+            f"steering.classes.{attribute}: there is no class '{wanted}'; they are called '{names[0]}' to "
+            f"'{names[-1]}'; a whole number names one by its position"
+        )
+    return classes.class_names.index(wanted)
+
+
+def _spread(n_wanted: int, classes: Bins, n_frames: np.ndarray, attribute: str) -> list[int]:
+    n_bins = len(classes.edges) - 1
+    if n_wanted > n_bins:
+        raise ValueError(f"steering.classes.{attribute}: {n_wanted} are wanted and there are {n_bins}")
+    share = np.cumsum(n_frames[:n_bins]) / max(n_frames[:n_bins].sum(), 1)
+    quantiles = np.linspace(*QUANTILES, n_wanted) if n_wanted > 1 else [QUANTILES[1]]
+    chosen: list[int] = []
+    for quantile in quantiles:
+        nearest = int(min(np.searchsorted(share, quantile), n_bins - 1))
+        free = [index for index in range(n_bins) if index not in chosen]
+        # the nearest that is free; of those, one that occurs
+        chosen.append(min(free, key=lambda index: (n_frames[index] == 0, abs(index - nearest), index)))
+    return sorted(chosen)
