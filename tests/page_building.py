@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import synthetic_player
 from figure_drawing import aggregate, draw_all
 from sonolens.report.audit_tables import audit_tables
 from sonolens.report.csv_tables import write_csv
@@ -14,6 +15,7 @@ CSV_NAMES = [
     "cells", "probes", "paper_comparison", "claims", "objective", "codecs", "frame_times", "labels", "recordings",
     "chosen", "rejected",
 ]  # fmt: skip
+STEERING_CSV_NAMES = ["steering", "steering_methods"]  # written by aggregate
 STAGES = ["original", "codec", "sae"]
 
 
@@ -48,9 +50,12 @@ def demo_page(tmp_path_factory) -> Path:
     return page if page.is_file() else build_page(write(SyntheticResults(root)))
 
 
-def build_page(results: SyntheticResults, with_figures: bool = True) -> Path:
-    """Write tables, figures and the page; returns the path of index.html."""
+def build_page(results: SyntheticResults, with_figures: bool = True, with_player: bool = True) -> Path:
+    """Write tables, figures, what the player plays, and the page; returns the path of index.html."""
     csv_paths = build_tables(results)
+    csv_paths |= {name: results.path(f"results/report/tables/{name}.csv") for name in STEERING_CSV_NAMES}
+    if with_player:
+        synthetic_player.write(results)
     if with_figures:
         draw_all(results, results.root / "results/report/figures")
     audio = [
@@ -68,7 +73,13 @@ def build_page(results: SyntheticResults, with_figures: bool = True) -> Path:
         "captions": sorted((PROJECT / "rules/captions").glob("*.rst")),
         "clips": results.encoder_files("results/clips/{encoder}/clips.json"),
         "audio": [results.path(f"results/clips/{path}") for path in audio],
+        "steering": synthetic_player.tracks_paths(results) if with_player else [],
+        "steering_sounds": synthetic_player.sounds_paths(results) if with_player else [],
     }
-    outputs = {"page": page, "audio": [results.path(f"results/report/audio/{path}") for path in audio]}
+    outputs = {
+        "page": page,
+        "audio": [results.path(f"results/report/audio/{path}") for path in audio],
+        "steering_sounds": synthetic_player.sounds_paths(results, in_report=True) if with_player else [],
+    }
     write_page(inputs, outputs, results.experiment())
     return page

@@ -81,7 +81,7 @@ def built_page(tmp_path_factory):
 @pytest.mark.skipif(find() is None, reason="no Chromium is installed")
 def test_page_in_chromium(built_page):
     counts = check_page(built_page)
-    assert counts["clips"] == 2 * 3 * 3
+    assert counts["clips"] == 2 * 3 * 3 + 2
 
 
 def test_links_of_the_page_lead_somewhere(built_page):

@@ -21,9 +21,7 @@ with job.running(snakemake) as resumption:
         load_encoder(params.module, given.weights, params.options, params.device),
         steered,
         attribute,
-        Directions(
-            steered.probes[attribute].weight, raw.weight, given.directions, given.classes, seed=params.seed
-        ),
+        Directions(steered.probes[attribute].weight, raw.weight, given.directions, given.classes, seed=params.seed),
         Excerpts(given.excerpts),
         tracking.labellers(params.attributes, params.device),
         [

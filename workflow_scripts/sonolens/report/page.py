@@ -1,5 +1,6 @@
 """The page: figures, tables, verdicts and sound, readable from disk with no network."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,13 @@ SECTIONS = [
     ),
     Section("probes", "Probes", "What the features tell", ["accuracy", "accuracy_by_kind"], {"probes": "Every probe"}),
     Section("features", "Features", "Inside the selected cells", ["confusion", "contributions", "clip"], {}),
+    Section(
+        "steering",
+        "Steering",
+        "Control vectors",
+        ["steering", "steering_methods", "steering_example"],
+        {"steering_methods": "Methods at matched target shift"},
+    ),
     Section("sound", "Sound", "What is left of the sound", ["audio_quality"], {"codecs": "Codecs alone"}),
     Section("objective", "Objective", "L1 of f or of h", ["objective"], {"objective": "Both readings, cell by cell"}),
     Section(
@@ -61,6 +69,9 @@ TITLES = {
     "confusion": "Confusion matrices",
     "contributions": "Which features speak for which classes",
     "clip": "One clip seen whole",
+    "steering": "What control vectors move, and what else",
+    "steering_methods": "Ways to steer, at matched target shift",
+    "steering_example": "One excerpt, steered in every attribute",
     "audio_quality": "Codecs and autoencoders, heard by a ruler",
     "objective": "Sparsity, reconstruction and accuracy under both readings",
     "labels": "What the label check found",
@@ -70,15 +81,18 @@ PAPER_RANGES = ["paper", "measured"]
 
 
 def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
-    """Write index.html, and copy the clips' sound beside it.
+    """Write index.html, and copy the clips' sound, and what the steering player plays and shows, beside it.
 
     inputs: template (html.j2, css, js), tables and audit (CSVs), captions, figures (present beside the page), clips (a
-    clips.json per encoder), audio (wavs); outputs: page, audio (one path per wav of inputs, in the same order)
+    clips.json per encoder), audio (wavs), steering (a tracks.json per steered cell and attribute; without any the page
+    has no part on steering), steering_sounds (wavs and pngs); outputs: page, and audio and steering_sounds (one path
+    per file of inputs, in the same order)
     experiment: the resolved config with the plugins' cards
     """
-    for source, target in zip(inputs["audio"], outputs["audio"], strict=True):
-        with replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
+    for files in ("audio", "steering_sounds"):
+        for source, target in zip(inputs[files], outputs[files], strict=True):
+            with replacing(target) as temporary:
+                shutil.copyfile(source, temporary)
     template, css, js = (Path(path) for path in inputs["template"])
     csv_paths = [*inputs["tables"], *inputs["audit"]]
     text = {Path(path).stem: pd.read_csv(path, dtype=str, keep_default_na=False) for path in csv_paths}
@@ -86,16 +100,18 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
     for name in ("cells", "probes", "objective", "codecs"):
         numbers[name] = findings.in_order(numbers[name], experiment)
     listings = [read_json(path) for path in inputs["clips"]]
+    players = [read_json(path) for path in inputs["steering"]]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["short"] = short_number
     environment.filters["span"] = span
+    environment.filters["inlined"] = inlined
     environment.tests["numeric"] = is_number
     page = environment.from_string(template.read_text()).render(
         css=css.read_text(),
         js=js.read_text(),
-        sections=SECTIONS,
+        sections=[section for section in SECTIONS if players or section.anchor != "steering"],
         titles=TITLES,
         captions={Path(path).stem: read_caption(path) for path in inputs["captions"]},
         tables=text | {"cells": text["cells"][[*CELL_FIRST, *_accuracy_columns(text["cells"])]]},
@@ -106,6 +122,7 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
         datasets=data_overview.overview(numbers["recordings"], numbers["labels"], experiment),
         not_used=data_overview.not_used(text["rejected"]),
         listings=listings,
+        players=players,
         config=config_yaml(experiment),
         seed=experiment["seed"],
         licences=licences(experiment),
@@ -114,6 +131,11 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
     )
     with replacing(outputs["page"]) as temporary:
         temporary.write_text(page)
+
+
+def inlined(content: list | dict) -> str:
+    """Content as JSON that may stand inside a script element, whatever text it holds."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
 
 
 def is_number(text: str) -> bool:
