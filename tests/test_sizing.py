@@ -21,6 +21,14 @@ SHARD = Audio(hours=0.2, longest_seconds=20, largest_bytes=1.28e6)  # of the dem
 TEST = Audio(hours=0.04, longest_seconds=20, largest_bytes=1.28e6)
 TRAIN = Audio(hours=0.32, longest_seconds=20, largest_bytes=1.28e6)
 SMALL = sizing.Network()  # a card that says nothing of its cost
+EXCERPT = Audio(2.5 / 3600, 2.5, 0)
+
+
+def steering(n_sounds: int) -> sizing.Need:
+    """Of the demo: excerpts of 2.5 s, 50 frames a second, at most 2048 features."""
+    heard = sizing.hearing(EXCERPT, 2.5 * n_sounds, 16_000, SMALL, "cpu", n_features=2048, d_latent=64)
+    return sizing.steering(heard, 125, 2048)
+
 
 # Megabytes (max_rss) and seconds of the demo on a core of an AMD Zen 5, the largest of several jobs each.
 MEASURED_IN_THE_DEMO = {
@@ -36,6 +44,10 @@ MEASURED_IN_THE_DEMO = {
     "evaluate_codec": (sizing.hearing(TEST, 140, 16_000, SMALL, "cpu"), 673, 17),
     "decode_excerpts": (sizing.hearing(TEST, 60, 16_000, SMALL, "cpu"), 590, 6),
     "measure_scaling": (sizing.scaling(DEMO_FRAMES, 64), 192, 1),
+    "find_directions": (sizing.probing(DEMO_FRAMES, 64, 2048, **PROBE | {"max_epochs": 1}), 400, 5),
+    "decode_steering_excerpts": (sizing.hearing(TEST, 15, 16_000, SMALL, "cpu"), 590, 12),
+    "embed_originals": (sizing.labelling(TEST, True, "cpu"), 523, 10),
+    "steer_cell": (steering(60 * 6), 628, 256),
 }
 # The same functions on more frames (64 wide, one step or two epochs): megabytes without the pages of mapped files, of
 # which 256 bytes a frame are in max_rss and can be given back.
@@ -238,12 +250,13 @@ def test_only_what_computes_on_a_gpu_asks_for_one():
     assert {rule for rule, text in resources().items() if "gpu=1" in text} == {
         "train_codec", "evaluate_codec", "extract_latents", "label_frames_on_gpu", "train_sae", "decode_excerpts",
         "evaluate_sae_audio", "fit_probe", "trace_clips", "measure_frame_time",
+        "decode_steering_excerpts", "embed_originals", "find_directions", "steer_cell", "render_steered",
     }  # fmt: skip
 
 
 def test_what_can_be_resumed_knows_how_often_to_save():
     assert {rule for rule, text in resources().items() if "checkpoint_s=" in text} == {
-        "train_codec", "extract_latents", "label_frames", "label_frames_on_gpu", "train_sae",
+        "train_codec", "extract_latents", "label_frames", "label_frames_on_gpu", "train_sae", "steer_cell",
     }  # fmt: skip
 
 
