@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from sonolens.figures import style
 from sonolens.figures.steering import cell_title, cells_of, is_measured, nothing
+from sonolens.report.method_names import LABELS
 from sonolens.report.steering_matching import REFERENCE_OF
 from sonolens.report.steering_tables import curve
 from sonolens.steering.methods import METHODS, PAPER, Method
@@ -53,7 +54,7 @@ def draw(steering: pd.DataFrame) -> Figure:
         style.row_title(rows[0][0], cell_title(steering, encoder, cell))
     # features above latents in each column, what has no partner last
     by_direction = sorted(methods, key=lambda method: (is_bare(method), [*COLOURS].index(method.direction)))
-    keys = [style.key(method.label, **look(method)) for method in by_direction]
+    keys = [style.key(LABELS[method.name], **look(method)) for method in by_direction]
     style.legend_above(figure, keys, "", n_columns=4)
     return figure
 

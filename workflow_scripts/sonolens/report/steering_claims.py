@@ -24,9 +24,10 @@ from sonolens.report.claims import (
     over_pairs,
     untestable,
 )
+from sonolens.report.method_names import LABELS
 from sonolens.report.steering_matching import FRECHET, HIT_RATE, LSD, NOT_REACHED, OTHERS
 from sonolens.report.steering_tables import curve
-from sonolens.steering.methods import PAPER, named
+from sonolens.steering.methods import PAPER
 
 WHERE = ["encoder", "cell", "attribute"]
 AS_IS = "_as_is"
@@ -142,7 +143,7 @@ def side_effects(methods: pd.DataFrame, encoder: str, cell: str, attribute: str)
     """The paper's method against control of raw latents, on the shift of the other attributes."""
     findings = []
     for name in ("latent_probe", "latent_class_mean"):
-        tested_on = _tested_on(encoder, cell, attribute, named(name).label)
+        tested_on = _tested_on(encoder, cell, attribute, LABELS[name])
         own = methods[methods["method"] == name]
         findings.append(_matched(CLEANER, tested_on, own, OTHERS, "difference of the others' shift (spreads)"))
     return findings
@@ -154,7 +155,7 @@ def _matched(claim: str, tested_on: str, own: pd.DataFrame, quantity: str, stati
     if own.empty:
         return untestable(claim, tested_on, "Not measured.")
     (row,) = own.itertuples()
-    other = named(row.method).label
+    other = LABELS[row.method]
     if row.verdict == NOT_REACHED:
         reason = REACHED_BY[row.reached_by].format(other=f"“{other}”")
         return untestable(claim, tested_on, f"{reason[0].upper()}{reason[1:]}.")

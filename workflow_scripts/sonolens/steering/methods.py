@@ -11,21 +11,20 @@ class Method(NamedTuple):
     """One way to steer towards a class."""
 
     name: str  # in tables
-    label: str  # in figures and on the page
     space: str  # "code" or "latent": what the direction is added to, and what stays where it is for α = 0
     direction: str  # "probe", "class_mean" or "random"
     renormalises: bool  # RMSNorm after the sum; nothing to restore for latents
 
 
-PAPER = Method("probe", "probe on features (paper)", "code", "probe", True)
+PAPER = Method("probe", "code", "probe", True)
 METHODS = [
     PAPER,
-    Method("probe_without_norm", "probe on features, no RMSNorm", "code", "probe", False),
-    Method("class_mean", "difference of class means, features", "code", "class_mean", True),
-    Method("random", "random direction, features", "code", "random", True),
-    Method("latent_probe", "probe on raw latents", "latent", "probe", False),
-    Method("latent_class_mean", "difference of class means, latents", "latent", "class_mean", False),
-    Method("latent_random", "random direction, latents", "latent", "random", False),
+    Method("probe_without_norm", "code", "probe", False),
+    Method("class_mean", "code", "class_mean", True),
+    Method("random", "code", "random", True),
+    Method("latent_probe", "latent", "probe", False),
+    Method("latent_class_mean", "latent", "class_mean", False),
+    Method("latent_random", "latent", "random", False),
 ]
 
 
