@@ -45,4 +45,4 @@ report: "rules/report/workflow.rst"
 
 
 onsuccess:
-    finishing.forget_finished()
+    finishing.forget_finished(lasting=["steer_cell"])

@@ -209,11 +209,11 @@ def _write_sounds(folder: Path, encoder: str, attribute: str) -> None:
     write_json(
         folder / "tracks.json",
         {
-            "encoder": encoder, "cell": CELL, "attribute": attribute,
+            "encoder": encoder, "cell": {"name": CELL, "dim": 1024, "lam": 0.02}, "attribute": attribute,
             "clip": {"clip_id": "chorales/clip_000", "kind": "solo", "instrument": "cello", "start_s": 2.0,
                      "duration_s": SOUND_S},
             "classes": [{"index": index, "name": name, "centre": centre} for index, name, centre in classes],
-            "alphas": ALPHAS[1:], "time_step_s": TIME_STEP_S, "sounds": sounds,
+            "alphas": ALPHAS[1:], "first_time_s": 0.005, "time_step_s": TIME_STEP_S, "sounds": sounds,
         },
     )  # fmt: skip
 

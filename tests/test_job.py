@@ -221,6 +221,18 @@ def test_what_is_kept_for_waiting_jobs_goes_when_the_workflow_has_ended(start, t
     assert (tmp_path / "results/3.txt").read_text() == "9"
 
 
+def test_what_a_lasting_rule_has_finished_is_kept_for_the_next_run(start, tmp_path, monkeypatch):
+    assert start().wait() == 0
+    monkeypatch.chdir(tmp_path)
+    finishing.forget_finished(lasting=["another"])
+    assert list(tmp_path.glob("checkpoints/*")) == []
+    assert start().wait() == 0
+    finishing.forget_finished(lasting=["square"])
+    (tmp_path / "results/3.txt").unlink()
+    assert start("raise RuntimeError('computed twice')").wait() == 0
+    assert events(tmp_path)[-1] == "adopted"
+
+
 def test_a_failed_job_says_why_and_lets_go(start, tmp_path):
     process = start("raise ValueError('a bad clip')")
     assert "ValueError: a bad clip" in process.communicate()[1]

@@ -3,6 +3,7 @@
 `check_page(path)` checks any report, so also that of a real run: `python tests/test_page.py results/report/index.html`.
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -38,12 +39,23 @@ def check_links(page: Path) -> int:
     loaded = [target for target in re.findall(r'src="([^"]*)"', text) if re.match(r"[a-z]+:", target)]
     assert not loaded, f"loaded from elsewhere: {loaded}"
     assert "url(" not in text and "@import" not in text, "the stylesheet loads something"
-    local = [target for target in targets if not re.match(r"[a-z]+:", target)]
+    local = [target for target in targets if not re.match(r"[a-z]+:", target)] + files_of_player(text)
     missing = [target for target in local if not (page.parent / unquote(target)).is_file()]
     assert not missing, f"the page links to files that are not there: {missing}"
     anchors = set(re.findall(r'href="#([^"]+)"', text)) - set(re.findall(r'id="([^"]+)"', text))
     assert not anchors, f"links to no place: {anchors}"
     return len(local)
+
+
+def files_of_player(text: str) -> list[str]:
+    """What the steering player may load, relative to the page."""
+    found = re.findall(r'<script type="application/json" id="steering-data">(.*?)</script>', text, re.DOTALL)
+    return [
+        f"steering/{player['encoder']}/{player['cell']['name']}/{player['attribute']}/{sound[form]}"
+        for player in (json.loads(found[0]) if found else [])
+        for sound in player["sounds"].values()
+        for form in ("wav", "png")
+    ]
 
 
 def check_page(path: str | Path) -> dict:

@@ -74,6 +74,15 @@ def test_several_controls_add_up_before_one_norm(model, x):
     assert not torch.allclose(both, one_after_the_other, atol=1e-2)
 
 
+def test_controls_of_different_stretches_each_have_their_own(model, x):
+    f, (first, second) = model.encode(x).f, (alphas(0), alphas(0))
+    first[:3], second[5:] = -4, 9
+    steered = control.steer_code(f, [Control(direction(1), first), Control(direction(2), second)])
+    assert torch.allclose(steered[:3], rms_norm(f[:3] - 4 * direction(1)), atol=1e-5)
+    assert torch.equal(steered[3:5], f[3:5])
+    assert torch.allclose(steered[5:], rms_norm(f[5:] + 9 * direction(2)), atol=1e-5)
+
+
 def test_without_the_norm_the_sum_is_left(model, x):
     f = model.encode(x).f
     assert torch.allclose(control.steer_code(f, [Control(direction(1), alphas(3))], False), f + 3 * direction(1))
@@ -241,6 +250,7 @@ def test_classes_are_spread_over_what_occurs():
     assert choosing.class_indices(1, LEVELS, n_frames, "level") == [2]
     # a class that is taken makes way for the next that occurs
     assert choosing.class_indices(3, LEVELS, np.array([0, 10, 980, 10, 0]), "level") == [1, 2, 3]
+    assert choosing.class_indices(3, LEVELS, np.array([10, 0, 980, 0, 10]), "level") == [0, 2, 4]
     assert choosing.class_indices(5, LEVELS, n_frames, "level") == [0, 1, 2, 3, 4]
 
 

@@ -58,7 +58,7 @@ def files(tmp_path_factory) -> dict:
     generator = torch.Generator().manual_seed(1)
     model = SparseAutoencoder(D, F)
     model.initialise(generator)
-    weights.save(model, Scaling(np.zeros(D, np.float32), 0.1), paths["model"])
+    weights.save(model, Scaling(np.zeros(D, np.float32), 1.5), paths["model"])
     loudness = bins.Bins("dBFS", np.linspace(-70, 0, 8), list("abcdefg"), np.arange(-65.0, 0, 10), -1, True)
     bins.write(loudness, "loudness", paths["bins"])
     save_file({"weight": torch.randn(7, F, generator=generator), "bias": torch.zeros(7)}, paths["probe"])
@@ -131,11 +131,20 @@ def test_excerpts_are_of_recordings_that_have_every_attribute(steering):
     assert sound.start_s == pytest.approx(0.25, abs=D / RATE_HZ)  # the middle
 
 
+def test_the_spread_is_that_of_the_originals_and_stereo_is_their_mean(steering):
+    sounds = [steering.excerpts.sound(position) for position in range(3)]
+    tracks = [tracking.track_all(one.samples[0], RATE_HZ, one.kind, steering.labellers)["loudness"] for one in sounds]
+    assert steering.excerpts.spread("loudness") == pytest.approx(np.concatenate(tracks).std(), rel=1e-5)
+    assert tracking.mono(np.array([[1.0, 0.0], [0.0, -1.0]])).tolist() == [0.5, -0.5]
+
+
 def test_every_method_class_and_alpha_is_measured_on_every_clip(found):
     n_conditions = len(methods.METHODS) * 2 * len(ALPHAS)
     assert len(found["effects"]) == n_conditions * 3 * 3  # clips, attributes
     assert len(found["sounds"]) == (n_conditions + 2) * 3
     assert len(found["distances"]) == n_conditions + 2
+    few = found["distances"]  # windows, of 256 numbers each
+    assert few["distance"].isna().all() and (few["distance_as_is"] >= 0).all()
     assert set(found["effects"]["measured"]) == {"loudness", "brightness", "height"}
 
 
@@ -157,6 +166,14 @@ def test_methods_move_the_latents_equally_far(found):
     assert (of_paper["magnitude"] == of_paper["alpha"]).all()
 
 
+def test_directions_of_all_methods_are_as_long_as_the_papers(steering):
+    for position in range(2):
+        lengths = [float(steering.directions.of(method, position).norm()) for method in methods.METHODS]
+        w = steering.cell.probes["loudness"].weight[steering.directions.classes[position]["index"]]
+        assert lengths == pytest.approx([float(w.norm())] * len(lengths), rel=1e-5)
+        assert torch.equal(steering.directions.of(methods.PAPER, position), w)
+
+
 def test_one_condition_by_hand(steering, found):
     """Class g of the loudness with α = 20, on the first excerpt."""
     source = steering.excerpts.sound(0)
@@ -176,7 +193,7 @@ def test_one_condition_by_hand(steering, found):
     assert row["n_hits"] == ((after >= -10) & np.isfinite(before)).sum()
     assert row["n_frames"] == len(after) == 70
     sound = found["sounds"].query("method == 'probe' and class_index == 6 and alpha == 20").iloc[0]
-    assert sound["n_clipped"] == (np.abs(samples) > 1).sum()
+    assert sound["n_clipped"] == (np.abs(samples) > 1).sum() > 0
     assert sound["latent_rms"] == pytest.approx(float(steered.square().mean().sqrt()), rel=1e-5)
 
 

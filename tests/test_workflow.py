@@ -13,6 +13,8 @@ import soundfile
 import yaml
 
 from sonolens import tables
+from sonolens.files import read_json
+from sonolens.jobs import life
 from workflow_project import (
     ENVIRONMENT,
     ROOT,
@@ -60,6 +62,39 @@ def test_every_cell_probe_and_table_is_there(finished):
         assert (finished / f"results/report/tables/{name}.csv").is_file(), name
     for png in finished.glob("results/report/figures/*.png"):
         assert png.with_suffix(".svg").is_file(), png
+
+
+def test_every_steered_cell_is_measured_by_every_method(finished):
+    steering = pd.read_csv(finished / "results/report/tables/steering.csv")
+    first = ["encoder", "dim", "lam", "method", "attribute", "class", "alpha", "hit_rate", "shift", "shift_unit"]
+    assert list(steering.columns[:11]) == [*first, "isolation"]
+    steered = steering[steering["alpha"] > 0]
+    assert set(zip(steered["encoder"], steered["cell"], strict=True)) == {
+        ("minivae", "best"), ("minirvq", "best"), ("minirvq", "dense"),
+    }  # fmt: skip
+    dense = steered[steered["cell"] == "dense"]
+    assert (dense["dim"] == 128).all() and (dense["lam"] == 0.005).all()
+    counts = steered[steered["class"] != "all"].groupby(["encoder", "cell", "method", "attribute"]).size()
+    assert (counts.xs("amplitude", level="attribute") == 1 * 2).all()  # one class by position, two α
+    assert (counts.drop("amplitude", level="attribute") == 2 * 2).all()
+    assert counts.groupby("method").size().nunique() == 1 and counts.index.unique("method").size == 7
+    # moving the latents equally far is what makes methods comparable
+    by_method = steered[steered["class"] == "all"].pivot_table(
+        "displacement", ["encoder", "cell", "attribute"], "method"
+    )
+    assert np.allclose(by_method["latent_probe"], by_method["probe"], rtol=0.01)
+    methods = pd.read_csv(finished / "results/report/tables/steering_methods.csv")
+    assert set(methods["method"]) == set(counts.index.unique("method")) - {"probe"}
+
+
+def test_the_cell_steered_as_best_is_the_selected_one(finished):
+    for encoder in ("minivae", "minirvq"):
+        selected = read_json(finished / f"results/selected/{encoder}.json")
+        chosen = read_json(finished / f"results/steering/{encoder}/best/cell.json")
+        assert (chosen["dim"], chosen["lam"]) == (selected["dim"], selected["lam"])
+        model = Path(f"{encoder}/dim~{chosen['dim']}/lam~{chosen['lam']}/model.safetensors")
+        taken = finished / f"results/steering/{encoder}/best/model.safetensors"
+        assert taken.read_bytes() == (finished / "results/saes" / model).read_bytes()
 
 
 def test_no_temporary_file_is_left(finished):
@@ -171,6 +206,19 @@ def test_a_deleted_cell_comes_back(project):
     jobs = planned(project)
     assert jobs["train_sae"] == 1
     assert jobs["fit_probe"] == 3
+
+
+def test_a_cell_that_is_chosen_again_is_not_steered_again(project):
+    """Snakemake plans whatever reads the choice; a job that finds what it made from the same takes it over."""
+    metrics = project / "results/saes/minivae/dim~64/lam~0.05/metrics.json"
+    metrics.write_text(metrics.read_text() + "\n")  # of one candidate: the choice is made again
+    logs = project / "logs/steer_cell/minivae/best"
+    effects = project / "results/steering/minivae/best/pitch/effects.parquet"
+    before = effects.read_bytes()
+    snakemake(project, str(effects.relative_to(project)))
+    events = [event["event"] for event in life.read(logs / "pitch.jsonl")]
+    assert events[-2:] != ["started", "finished"] and events[-1] == "adopted"
+    assert effects.read_bytes() == before
 
 
 def test_a_typo_is_refused_before_anything_runs(project):

@@ -51,7 +51,7 @@ class Shown(NamedTuple):
         """Time in seconds and value of an attribute, NaN where it is undefined; empty if it is not measured."""
         tracks = self.player["sounds"][sound]["tracks"]
         values = np.array(tracks[attribute] if attribute in tracks else [], float)  # None becomes NaN
-        return (np.arange(len(values)) + 0.5) * self.player["time_step_s"], values
+        return self.player["first_time_s"] + np.arange(len(values)) * self.player["time_step_s"], values
 
 
 def shown(tracks_path: str, classes_path: str, steering: pd.DataFrame) -> Shown:
@@ -60,7 +60,7 @@ def shown(tracks_path: str, classes_path: str, steering: pd.DataFrame) -> Shown:
     classes_path: the classes.json of that attribute, which knows its unit; steering: schemas.STEERING
     """
     player = read_json(tracks_path)
-    where = (player["encoder"], player["cell"], player["attribute"], PAPER.name)
+    where = (player["encoder"], player["cell"]["name"], player["attribute"], PAPER.name)
     options = []
     for position, one in enumerate(player["classes"]):
         rate, before = (curve(steering, *where, name, one["name"]) for name in ("hit_rate", "hit_rate_before"))
@@ -107,7 +107,7 @@ def draw(tracks_paths: list[str], classes_paths: list[str], steering: pd.DataFra
 def _panels(found: list[Shown]) -> list[tuple[Shown, str, str]]:
     """Of each spectrogram: whose it is, the sound, and its title."""
     player = found[0].player
-    title = f"{player['encoder']}, cell “{player['cell']}” · {player['clip']['clip_id']}"
+    title = f"{player['encoder']}, cell “{player['cell']['name']}” · {player['clip']['clip_id']}"
     panels = [(found[0], "original", f"{title}\noriginal"), (found[0], "sae", "autoencoder alone")]
     for one in found:
         panels.append((one, one.key, f"steered in {one.player['attribute']}, α {one.alpha:g}\n→ {one.chosen['name']}"))

@@ -7,6 +7,7 @@ has finished is therefore kept under `checkpoints/` as well, as hard links, unti
 
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,10 +121,17 @@ def _keep(job: Job, record: dict) -> None:
             path.unlink()
 
 
-def forget_finished() -> None:
-    """Remove what finished jobs have kept for waiting ones: once a workflow has ended well, nobody waits."""
+def forget_finished(lasting: Collection[str] = ()) -> None:
+    """Remove what finished jobs have kept for waiting ones: once a workflow has ended well, nobody waits.
+
+    lasting: rules whose results are kept, as hard links, for their next run. Snakemake plans every job behind one that
+    runs, also where that will make what it made before (a choice among cells); such a job then takes over its own.
+    """
     kept = [Path(folder) / "finished" for folder, below, _ in os.walk(CHECKPOINTS) if "finished" in below]
     for finished in kept:
+        record = finished / "record.json"
+        if record.is_file() and read_json(record)["rule"] in lasting:
+            continue
         if not list(finished.parents[1].glob("lease.*")):
             shutil.rmtree(finished, ignore_errors=True)
             remove_if_empty(finished.parent)

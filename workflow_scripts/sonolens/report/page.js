@@ -65,7 +65,7 @@ function unitOfShift(unit) {
 
 function percent(part, whole) {
   const value = (100 * part) / whole;
-  return `${value > 0 && value < 1 ? value.toFixed(1) : Math.round(value)} %`;
+  return `${value > 0 && value < 1 ? value.toFixed(1) : Math.round(value)}\u00a0%`;
 }
 
 // One radio button per option [value, text]; they are made again only if others are offered, so that the focus stays.

@@ -76,7 +76,7 @@ TITLES = {
     "objective": "Sparsity, reconstruction and accuracy under both readings",
     "labels": "What the label check found",
 }
-LISTS = ("datasets", "encoders", "attributes")
+LISTS = ("datasets", "encoders", "attributes", "embeddings")
 PAPER_RANGES = ["paper", "measured"]
 
 
@@ -208,7 +208,7 @@ def _without_card(entry: dict) -> dict:
 
 
 def licences(experiment: dict) -> list[dict]:
-    """Title, licence and citation of every dataset, encoder, attribute and set of prompts, from their cards.
+    """Title, licence and citation of all datasets, encoders, attributes, embeddings and prompts, from their cards.
 
     `licence` is that of the card as a whole, {title, url} each; `terms` are the licences of the files that were fetched
     for it, {file, title, url, restricts, summary} each.
