@@ -160,8 +160,11 @@ def test_methods_move_the_latents_equally_far(found):
     sounds = found["sounds"][found["sounds"]["class_index"] >= 0]
     for _, of_condition in sounds.groupby(["class_index", "alpha"]):
         by_method = of_condition.groupby("method")["displacement"].first()
-        reached = by_method.drop("random") if by_method["random"] < 0.9 * by_method["probe"] else by_method
-        assert reached.to_numpy() == pytest.approx(by_method["probe"], rel=5e-3)
+        for method in methods.METHODS:
+            if method.renormalises:  # a code that is all direction moves no further
+                assert 0.9 * by_method["probe"] < by_method[method.name] < 1.002 * by_method["probe"]
+            else:
+                assert by_method[method.name] == pytest.approx(by_method["probe"], rel=1e-4)
     of_paper = sounds[sounds["method"] == "probe"]
     assert (of_paper["magnitude"] == of_paper["alpha"]).all()
 
