@@ -87,6 +87,7 @@ def experiment(server: FileServer, damp: Path | None) -> dict:
         "prompts": {"name": "musiccaps", "n": 10},
         "sae": {"expansions": [1], "lams": [0.05]},
         "objective": {"encoders": [], "expansions": [], "lams": []},
+        "steering": {"cells": []},
         "downloads": {
             "accepted_licences": ["cc-by-nc-sa-4.0"],
             "mirrors": {MAGENTA: server.link("coco/")},
