@@ -828,7 +828,7 @@ def steering(wildcards, input):
     """What a job of steer needs: every method, class and α on every clip."""
     wanted = classes_to_steer_to(wildcards)
     n_classes = wanted if isinstance(wanted, int) else len(wanted)
-    n_conditions = 2 + n_classes * len(STEERING["alphas"]) * len(methods.METHODS)
+    n_conditions = 3 + n_classes * len(STEERING["alphas"]) * len(methods.METHODS)
     return _hearing_steered(wildcards, (n_conditions + 2) * STEERING["clips"])
 
 

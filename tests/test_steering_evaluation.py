@@ -141,8 +141,8 @@ def test_the_spread_is_that_of_the_originals_and_stereo_is_their_mean(steering):
 def test_every_method_class_and_alpha_is_measured_on_every_clip(found):
     n_conditions = len(methods.METHODS) * 2 * len(ALPHAS)
     assert len(found["effects"]) == n_conditions * 3 * 3  # clips, attributes
-    assert len(found["sounds"]) == (n_conditions + 2) * 3
-    assert len(found["distances"]) == n_conditions + 2
+    assert len(found["sounds"]) == (n_conditions + 3) * 3
+    assert len(found["distances"]) == n_conditions + 3
     few = found["distances"]  # windows, of 256 numbers each
     assert few["distance"].isna().all() and (few["distance_as_is"] >= 0).all()
     assert set(found["effects"]["measured"]) == {"loudness", "brightness", "height"}
@@ -154,6 +154,9 @@ def test_nothing_added_is_the_autoencoders_own_sound(found):
     assert (sae["displacement"] == 0).all() and (sae["lsd_reference_db"].dropna() == 0).all()
     assert (codec["lsd_original_db"].dropna() == 0).all(), "this encoder loses nothing"
     assert (sae["lsd_original_db"].dropna() > 0).all()
+    assert (sounds.loc["original"]["lsd_original_db"].dropna() == 0).all()
+    distances = found["distances"].set_index("method")["distance_as_is"]
+    assert distances["original"] == pytest.approx(distances["codec"], rel=1e-3) != distances["sae"]
 
 
 def test_methods_move_the_latents_equally_far(found):
@@ -223,6 +226,7 @@ def test_silence_has_no_distance_and_breaks_nothing(steering, tmp_path, resumpti
     steering.encoder.decode = lambda latents: np.zeros((1, latents.size), np.float32)
     evaluation.evaluate(steering, ALPHAS[:1], outputs(tmp_path), resumption())
     found = read(outputs(tmp_path))
+    found = {name: frame[frame["method"] != "original"] for name, frame in found.items()}
     assert (found["sounds"]["silent_share"] == 1).all()
     assert found["distances"]["distance_as_is"].isna().all() and (found["distances"]["n_windows"] == 0).all()
     height = found["effects"].query("measured == 'height'")

@@ -17,7 +17,7 @@ from sonolens.report.resampling import Resampled, average, draws, mean, ratio, r
 from sonolens.steering.methods import METHODS
 from sonolens.steering.schemas import DISTANCES, EFFECTS, SOUNDS
 
-REFERENCES = ["codec", "sae"]
+REFERENCES = ["original", "codec", "sae"]
 ALL, ALL_INDEX, NO_INDEX = "all", -1, -2
 KEYS = ["encoder", "cell", "dim", "lam"]
 CONDITION = ["method", "attribute", "class_index", "class", "alpha"]

@@ -31,8 +31,10 @@ SOUND_FIGURES = (
     "silent_share",
 )  # fmt: skip
 DISTANCE_FIGURES = ("distance", "distance_as_is", "n_windows")
-# Sounds that nothing was added to: what the methods of each space give for α = 0
+# Sounds that nothing was added to, and in which space: what its methods give for α = 0, and the recordings themselves
+ORIGINAL = "original"
 REFERENCES = {"codec": "latent", "sae": "code"}
+NOT_STEERED = {ORIGINAL: "latent"} | REFERENCES
 NO_CLASS = -1
 # A dimension, for a distance that is extrapolated (tests/test_frechet.py)
 ENOUGH_WINDOWS = 4
@@ -73,8 +75,8 @@ class Steering:
         self._strengths: dict[tuple[str, int, float], tuple[float, float]] = {}
 
     def conditions(self, alphas: list[float]) -> list[Condition]:
-        """The references first, then every class, α and method."""
-        found = [Condition(name, NO_CLASS, NO_CLASS, 0.0) for name in REFERENCES]
+        """What is not steered first, then every class, α and method."""
+        found = [Condition(name, NO_CLASS, NO_CLASS, 0.0) for name in NOT_STEERED]
         for position, one in enumerate(self.directions.classes):
             found += [Condition(method.name, position, one["index"], alpha) for alpha in alphas for method in METHODS]
         return found
@@ -92,7 +94,8 @@ class Steering:
             source = self.excerpts.sound(position)
             x = self.cell.scaled(source.latents)
             moved, strength_of = self._steered(condition, x)
-            samples, n_clipped = clipped(self.decoded(source, moved))
+            is_original = condition.method == ORIGINAL
+            samples, n_clipped = clipped(source.samples if is_original else self.decoded(source, moved))
             sound = self._sound_figures(condition, position, source, samples, moved)
             found_sounds.append([*strength_of, *sound, samples.size, n_clipped, self._silence(samples)])
             found_effects.append(self._effects(condition, position, source, samples))
@@ -107,8 +110,8 @@ class Steering:
 
     def _steered(self, condition: Condition, x: torch.Tensor) -> tuple[torch.Tensor, tuple[float, float]]:
         """Latents as they are decoded, and the factor and displacement (over all excerpts) behind them."""
-        if condition.method in REFERENCES:
-            return strength.reference(self.cell, REFERENCES[condition.method], x), (0.0, 0.0)
+        if condition.method in NOT_STEERED:
+            return strength.reference(self.cell, NOT_STEERED[condition.method], x), (0.0, 0.0)
         method = methods.named(condition.method)
         factor, displacement = self._strength(condition)
         direction = self.directions.of(method, condition.class_position)
@@ -190,8 +193,8 @@ class _Kept:
 
 
 def _space(condition: Condition) -> str:
-    if condition.method in REFERENCES:
-        return REFERENCES[condition.method]
+    if condition.method in NOT_STEERED:
+        return NOT_STEERED[condition.method]
     return methods.named(condition.method).space
 
 

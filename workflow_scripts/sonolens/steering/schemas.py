@@ -27,7 +27,7 @@ EFFECTS = _columns(
     spread=(pa.float32(), "standard deviation of the attribute over all original excerpts, in its unit"),
 )
 SOUNDS = _columns(
-    method=(pa.string(), "a name of steering/methods.py; codec (decoded latents) and sae (α = 0) have class -1, α 0"),
+    method=(pa.string(), "a name of steering/methods.py; original, codec (alone) and sae (α = 0) have class -1, α 0"),
     class_index=(pa.int16(), "class k of the steered attribute"),
     alpha=(pa.float32(), "as in EFFECTS"),
     clip_id=CLIP_ID,
