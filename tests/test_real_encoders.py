@@ -101,6 +101,8 @@ def experiment(released: dict[str, Path], server: FileServer) -> dict:
         "attributes": [{"name": "pitch", "model": "tiny"}, {"name": "amplitude"}],
         "sae": {"expansions": [1], "lams": [0.05]},
         "objective": {"encoders": [], "expansions": [], "lams": []},
+        "steering": {"cells": [{"name": "best", "encoders": ["encodec", "lapped"]}], "alphas": [30], "n_classes": 1}
+        | {"clips": 1, "seconds": 0.5},
         "downloads": {
             "accepted_licences": ["stability-ai-community", "cc-by-nc-4.0"],
             "mirrors": {HUB: server.link("")},
@@ -131,6 +133,15 @@ def test_the_report_has_a_cell_of_each_encoder(finished):
     for licence in ("Stability AI Community License", "Attribution-NonCommercial 4.0", "MIT License"):
         assert licence in page
     assert page.count("accepted in the config") == 2
+
+
+def test_cells_of_a_released_and_of_an_own_encoder_are_steered(finished):
+    steering = pd.read_csv(finished / "results/report/tables/steering.csv")
+    assert set(steering["encoder"]) == {"encodec", "lapped"}
+    paper = steering[(steering["method"] == "probe") & (steering["class"] == "all")]
+    assert len(paper) == 2 * 3 and paper["displacement"].gt(0).all()
+    for encoder in ("encodec", "lapped"):
+        assert list((finished / f"results/report/steering/{encoder}/best").rglob("class~0/alpha~30.wav"))
 
 
 @pytest.mark.parametrize("encoder", D_LATENT)
