@@ -95,6 +95,7 @@ def test_the_cell_steered_as_best_is_the_selected_one(finished):
         model = Path(f"{encoder}/dim~{chosen['dim']}/lam~{chosen['lam']}/model.safetensors")
         taken = finished / f"results/steering/{encoder}/best/model.safetensors"
         assert taken.read_bytes() == (finished / "results/saes" / model).read_bytes()
+        assert taken.stat().st_nlink == 1, "Snakemake touches outputs: a link would touch the cell's own model"
 
 
 def test_no_temporary_file_is_left(finished):

@@ -1,10 +1,11 @@
 """Which cells are steered, and towards which classes."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sonolens.files import link_or_copy, read_json, write_json
+from sonolens.files import read_json, replacing, write_json
 from sonolens.labels.bins import Bins
 
 # A class is taken at each of some equally spaced quantiles of the train split's frames, between these two
@@ -74,9 +75,9 @@ def choose(
     cells = read_cells(inputs["sae_metrics"], inputs["probe_metrics"])
     chosen = best(cells, **rule) if len(cells) > 1 else cells[0]
     here = f"/dim~{chosen['dim']}/lam~{chosen['lam']}/"
-    link_or_copy(_only([path for path in inputs["models"] if here in path]), outputs["model"])
+    _copy(_only([path for path in inputs["models"] if here in path]), outputs["model"])
     for attribute, target in zip(attributes, outputs["probes"], strict=True):
-        link_or_copy(_only([path for path in inputs["probes"] if f"{here}{attribute}/" in path]), target)
+        _copy(_only([path for path in inputs["probes"] if f"{here}{attribute}/" in path]), target)
     reason = {"criterion": "by name"}
     if len(cells) > 1:
         reason = rule | {"value": score_of(**rule)(chosen)}
@@ -85,6 +86,12 @@ def choose(
         {"name": name, "encoder": encoder, "dim": chosen["dim"], "lam": chosen["lam"], "chosen_by": reason}
         | {"loading": loading, "attributes": attributes},
     )
+
+
+def _copy(source: str, target: str) -> None:
+    """A copy, no hard link: Snakemake touches a job's outputs, and would touch the cell's own files with them."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _only(paths: list[str]) -> str:
