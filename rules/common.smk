@@ -446,17 +446,25 @@ def _steered_cell(wildcards):
     return next(cell for cell in STEERING["cells"] if cell["name"] == wildcards.steered)
 
 
+def _steered_dims(wildcards):
+    """n_features that the cell of wildcard `steered` may turn out to have: one if the config names it."""
+    cell = _steered_cell(wildcards)
+    if "expansion" not in cell:
+        return experiment.dims(EXPERIMENT, wildcards.encoder)
+    return [cell["expansion"] * _encoder_card(wildcards)["d_latent"]]
+
+
 def steered_candidates(pattern):
-    """Input function: `pattern` for the cells that wildcard `steered` may turn out to be: one if the config names it."""
+    """Input function: `pattern` for the cells that wildcard `steered` may turn out to be."""
 
     def files(wildcards):
         cell = _steered_cell(wildcards)
-        if "expansion" not in cell:
-            return _cells_of(wildcards.encoder, pattern)
-        d_latent = experiment.entry(EXPERIMENT, "encoders", wildcards.encoder)["card"]["d_latent"]
-        dim = cell["expansion"] * d_latent
         return expand(
-            pattern, encoder=wildcards.encoder, dim=dim, lam=cell["lam"], attribute=ATTRIBUTES
+            pattern,
+            encoder=wildcards.encoder,
+            dim=_steered_dims(wildcards),
+            lam=cell["lam"] if "lam" in cell else LAMS,
+            attribute=ATTRIBUTES,
         )
 
     return files
@@ -512,15 +520,14 @@ def steered_cell_sounds(pattern):
     ]
 
 
+def _measure_options(entry):
+    """Options of an attribute that decide what is measured, without those of its classes."""
+    bin_options = entry["card"]["bin_options"]
+    return {name: value for name, value in entry["options"].items() if name not in bin_options}
+
+
 LABELLERS = {
-    entry["name"]: {
-        "module": entry["module"],
-        "options": {
-            name: value
-            for name, value in entry["options"].items()
-            if name not in entry["card"]["bin_options"]
-        },
-    }
+    entry["name"]: {"module": entry["module"], "options": _measure_options(entry)}
     for entry in EXPERIMENT["attributes"]
 }
 
@@ -615,11 +622,10 @@ def declared_offset_frames(wildcards):
 def _tracker_options():
     """Options of the pitch tracker that judges sound: the config's own, or the card's defaults without one."""
     if PITCH_ATTRIBUTES:
-        options, card = PITCH_ATTRIBUTES[0]["options"], PITCH_ATTRIBUTES[0]["card"]
-    else:
-        options, card = {}, plugins.card("labels", "pitch")
-        experiment.check(options, card["options"])
-    return {name: value for name, value in options.items() if name not in card["bin_options"]}
+        return _measure_options(PITCH_ATTRIBUTES[0])
+    options, card = {}, plugins.card("labels", "pitch")
+    experiment.check(options, card["options"])
+    return _measure_options({"options": options, "card": card})
 
 
 TRACKER_OPTIONS = _tracker_options()
@@ -789,21 +795,11 @@ def embedding_originals(wildcards, input):
     )
 
 
-def _steered_dim(wildcards):
-    """n_features of the cell of wildcard `steered`, or the most that it may have."""
-    cell, dims = _steered_cell(wildcards), experiment.dims(EXPERIMENT, wildcards.encoder)
-    return (
-        cell["expansion"] * _encoder_card(wildcards)["d_latent"]
-        if "expansion" in cell
-        else max(dims)
-    )
-
-
 def finding_directions(wildcards, input):
     """What a job of find_directions needs: two passes over the codes."""
     return sizing.probing(
         *_scaled_frames(wildcards, input),
-        _steered_dim(wildcards),
+        max(_steered_dims(wildcards)),
         max_epochs=1,
         batch_frames=EXPERIMENT["probes"]["batch_frames"],
         device=EXPERIMENT["device"],
@@ -811,17 +807,14 @@ def finding_directions(wildcards, input):
 
 
 def _hearing_steered(wildcards, n_sounds):
-    card, seconds = _encoder_card(wildcards), STEERING["seconds"]
-    return sizing.steering(
-        hearing(
-            wildcards,
-            sizing.Audio(seconds / 3600, seconds, 0),
-            n_sounds * seconds,
-            _steered_dim(wildcards),
-        ),
-        seconds * card["sample_rate_hz"] / card["hop_samples"],
-        _steered_dim(wildcards),
+    card, seconds, dim = (
+        _encoder_card(wildcards),
+        STEERING["seconds"],
+        max(_steered_dims(wildcards)),
     )
+    excerpt = sizing.Audio(seconds / 3600, seconds, 0)
+    n_frames = seconds * card["sample_rate_hz"] / card["hop_samples"]
+    return sizing.steering(hearing(wildcards, excerpt, n_sounds * seconds, dim), n_frames, dim)
 
 
 def steering(wildcards, input):
@@ -834,7 +827,8 @@ def steering(wildcards, input):
 
 def rendering(wildcards, input):
     """What a job of render_steered needs."""
-    return _hearing_steered(wildcards, len(steered_sounds("")) / 2)
+    n_sounds = len(steered_sounds("{attribute}")) / 2  # each with its spectrogram
+    return _hearing_steered(wildcards, n_sounds)
 
 
 # The page shows the experiment; how its jobs run, and where its files come from, is no part of it.

@@ -211,7 +211,7 @@ def test_labelling_goes_on_with_the_next_clip(shard, resumption, tmp_path):
         label("broken.parquet", stop_at(resumption(tmp_path / "saved"), 3))
     again = resumption(tmp_path / "saved")
     label("broken.parquet", again)
-    assert ("resumed", "at clip 3 of 5") in again.told
+    assert ("resumed", "at 3 of 5 clips") in again.told
     both = [tables.read(tmp_path / f"{name}.parquet", tables.FINE_LABELS) for name in ("whole", "broken")]
     pd.testing.assert_frame_equal(*both)
 

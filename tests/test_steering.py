@@ -257,14 +257,16 @@ def test_classes_are_spread_over_what_occurs():
 def test_the_unvoiced_class_is_not_spread_to_but_can_be_named():
     n_frames = np.array([1, 1, 1, 10_000])
     assert choosing.class_indices(3, SEMITONES, n_frames, "pitch") == [0, 1, 2]
-    assert choosing.class_indices(["unvoiced", "C4", 2], SEMITONES, n_frames, "pitch") == [3, 0, 2]
+    assert choosing.class_indices(["unvoiced", "C4", "index:2"], SEMITONES, n_frames, "pitch") == [3, 0, 2]
 
 
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        (["H4"], "steering.classes.pitch: there is no class 'H4'; they are called 'C4' to 'unvoiced'"),
-        ([4], "there is no class 4, only 0 to 3"),
+        (["H4"], "steering.classes.pitch has no class 'H4'.*its classes are 'C4' to 'D4', 'unvoiced'"),
+        (["index:4"], "has no class 'index:4'.*0 to 3"),
+        ([59], "has no class '59'"),
+        (["C4", 60], "steering.classes.pitch: C4, 60 are not all different classes"),
         (4, "4 are wanted and there are 3"),
     ],
 )

@@ -1,5 +1,7 @@
 """Steering measured on sound: a real (if plain) encoder, real labellers and embedding, files in and tables out."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,6 +221,34 @@ def test_a_job_that_is_stopped_goes_on_to_the_same_tables(steering, found, tmp_p
     evaluation.evaluate(steering, ALPHAS, outputs(folder), resumption(tmp_path / "saved"))
     for name, frame in read(outputs(folder)).items():
         pd.testing.assert_frame_equal(frame, found[name])
+
+
+def test_memory_is_that_of_an_excerpt_not_of_all(steering):
+    """Numpy's peak while one condition is measured, on three excerpts and on twelve of the same."""
+
+    class FourTimes(excerpts.Excerpts):
+        def __len__(self):
+            return 4 * super().__len__()
+
+        def sound(self, position):
+            return super().sound(position % super().__len__())
+
+        def latents(self, position):
+            return super().latents(position % super().__len__())
+
+    def peak_bytes() -> int:
+        steering._kept, steering._strengths = None, {}
+        tracemalloc.start()
+        steering.measure(steering.conditions(ALPHAS)[3])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak_bytes()  # what is loaded once
+    once = peak_bytes()
+    steering.excerpts.__class__ = FourTimes
+    assert len(steering.excerpts) == 12
+    assert peak_bytes() < 1.2 * once
 
 
 def test_silence_has_no_distance_and_breaks_nothing(steering, tmp_path, resumption):

@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 from sonolens.files import replacing
 
 
-def _columns(**columns: tuple[pa.DataType, str]) -> pa.Schema:
+def columns_of(**columns: tuple[pa.DataType, str]) -> pa.Schema:
+    """A schema from the type and the meaning (unit included) of each column."""
     return pa.schema([pa.field(name, kind, metadata={"is": text}) for name, (kind, text) in columns.items()])
 
 
 CLIP_ID = (pa.dictionary(pa.int32(), pa.string()), "the recording, unique over datasets: <dataset>/<stem>")
 
-MANIFEST = _columns(
+MANIFEST = columns_of(
     clip_id=(pa.string(), "unique over datasets: <dataset>/<stem>"),
     dataset=(pa.string(), "name in the config"),
     path=(pa.string(), "audio file, relative to the project's root or absolute"),
@@ -35,40 +36,40 @@ MANIFEST = _columns(
     truth_notes_path=(pa.string(), "table of TRUTH_NOTES, '' if there is none"),
     sha256=(pa.string(), "of the file, so that whatever reads the manifest is stale once a recording has changed"),
 )
-REJECTED = _columns(
+REJECTED = columns_of(
     dataset=(pa.string(), "name in the config"),
     path=(pa.string(), "audio file"),
     reason=(pa.string(), "why it is not used"),
     counts=(pa.bool_(), "towards max_rejected_share; false for what is left out on purpose, such as a known defect"),
 )
-TRUTH_F0 = _columns(
+TRUTH_F0 = columns_of(
     time_s=(pa.float64(), "seconds from the start of the recording"),
     f0_hz=(pa.float32(), "fundamental frequency of the one that sounds, NaN where none or several do"),
     n_sounding=(pa.int8(), "notes, strings or voices that sound at once; where there are several, no label is scored"),
 )
-TRUTH_NOTES = _columns(
+TRUTH_NOTES = columns_of(
     onset_s=(pa.float64(), "seconds"),
     offset_s=(pa.float64(), "seconds"),
     midi=(pa.float32(), "MIDI number of the note"),
     part=(pa.string(), "voice or instrument"),
 )
-LATENT_FRAMES = _columns(
+LATENT_FRAMES = columns_of(
     clip_id=CLIP_ID,
     frame_index=(pa.int32(), "index of the latent frame within its clip; row r belongs to row r of latents.npy"),
 )
-FINE_LABELS = _columns(
+FINE_LABELS = columns_of(
     clip_id=CLIP_ID,
     frame_index=(pa.int32(), "j-th 10 ms frame, which stands for the time (j + 0.5)·10 ms"),
     value=(pa.float32(), "in the attribute's unit, NaN where it is undefined"),
     weight=(pa.float32(), "what the attribute pools by: periodicity for pitch, energy for timbre"),
 )
-ALIGNED_LABELS = _columns(
+ALIGNED_LABELS = columns_of(
     clip_id=CLIP_ID,
     frame_index=(pa.int32(), "index of the latent frame within its clip, in the order of the latents"),
     value=(pa.float32(), "in the attribute's unit, NaN where it is undefined"),
     class_index=(pa.int16(), "class of the attribute, -1 where the frame is left out"),
 )
-SAE_HISTORY = _columns(
+SAE_HISTORY = columns_of(
     step=(pa.int32(), "optimiser steps done"),
     loss=(pa.float32(), "mean over the steps since the row before: mse + λ·l1"),
     mse=(pa.float32(), "mean over frames of ‖x − x̂‖²"),
@@ -80,20 +81,20 @@ SAE_HISTORY = _columns(
     validation_hidden_norm=(pa.float32(), "mean over frames of ‖h‖₂, before the norm"),
     dead_share=(pa.float32(), "share of features that no validation frame activates"),
 )
-CODEC_HISTORY = _columns(
+CODEC_HISTORY = columns_of(
     step=(pa.int32(), "optimiser steps done"),
     loss=(pa.float32(), "mean over the steps since the row before"),
     reconstruction=(pa.float32(), "its spectral part"),
     bottleneck=(pa.float32(), "KL (nats per frame) or commitment loss"),
 )
-CONTRIBUTIONS = _columns(
+CONTRIBUTIONS = columns_of(
     class_index=(pa.int16(), "class k of the attribute"),
     feature=(pa.int32(), "feature j of the SAE"),
     contribution=(pa.float32(), "W_kj · f_j, mean over the test frames of class k"),
     rank_in_class=(pa.int32(), "1 is the feature that speaks most for class k; 0 if beyond the table's depth"),
     rank_in_feature=(pa.int32(), "1 is the class that feature j speaks most for; 0 if beyond the table's depth"),
 )
-TRACKS = _columns(
+TRACKS = columns_of(
     clip_id=CLIP_ID,
     attribute=(pa.string(), "pitch, amplitude, ..."),
     unit=(pa.string(), "of value"),
@@ -103,7 +104,7 @@ TRACKS = _columns(
     predicted_class=(pa.int16(), "the probe's most probable class"),
     predicted_value=(pa.float32(), "centre of that class, in the attribute's unit; NaN for unvoiced"),
 )
-PROMPTS = _columns(
+PROMPTS = columns_of(
     prompt_id=(pa.string(), "unique in its release"),
     caption=(pa.string(), "what is to be heard, in words, on one line"),
     aspects=(pa.list_(pa.string()), "the same as short phrases; none where the release has none that can be read"),

@@ -11,7 +11,6 @@ from sonolens.encoders import huge_pages  # noqa: F401 (must come before the fir
 # isort: split
 import numpy as np
 import torch
-import torch.nn.functional as F
 import torchcrepe
 
 from sonolens.device import torch_device
@@ -30,14 +29,7 @@ class FifthLayer(crepe_network.FastCrepe):
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """windows (B, 1024), of any level -> (B, 8 · channels), in the order of torchcrepe: channels, then time."""
-        frames = windows - windows.mean(dim=1, keepdim=True)  # as torchcrepe.preprocess does
-        frames = frames / frames.std(dim=1, keepdim=True).clamp(min=1e-10)
-        taps = len(self.first)
-        cut = F.pad(frames, crepe_network._FIRST_PADDING).unfold(1, taps, crepe_network._STRIDE).transpose(0, 1)
-        x = self._pooled(0, (cut.reshape(-1, taps) @ self.first).view(*cut.shape[:2], -1))
-        for layer in range(1, N_LAYERS):
-            x = self._pooled(layer, getattr(self, f"convolution{layer}")(x))
-        return x.permute(1, 2, 0).flatten(1)
+        return self.layers(crepe_network.normalised(windows), N_LAYERS).permute(1, 2, 0).flatten(1)
 
 
 class CrepeEmbedding:

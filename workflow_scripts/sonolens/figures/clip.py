@@ -73,12 +73,22 @@ def level_db(samples: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, np.n
     Hann windows of about 60 ms, a quarter apart; levels below FLOOR_DB are raised to it.
     samples: (n_samples,); shorter ones than a window are padded.
     """
+    power, frequency, time = power_spectrum(samples, sample_rate_hz)
+    return relative_level_db(power, power.max()), frequency, time
+
+
+def power_spectrum(samples: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same with power in place of level."""
     window = 2 ** int(np.ceil(np.log2(0.045 * sample_rate_hz)))
     padded = np.pad(samples, window // 2, mode="constant")
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[:: window // 4]
     power = np.abs(np.fft.rfft(frames * np.hanning(window), axis=1).T) ** 2
-    level = 10 * np.log10(np.maximum(power / max(power.max(), 1e-20), 10 ** (FLOOR_DB / 10)))
-    return level, np.fft.rfftfreq(window, 1 / sample_rate_hz), np.arange(len(frames)) * (window // 4) / sample_rate_hz
+    return power, np.fft.rfftfreq(window, 1 / sample_rate_hz), np.arange(len(frames)) * (window // 4) / sample_rate_hz
+
+
+def relative_level_db(power: np.ndarray, loudest: float) -> np.ndarray:
+    """Level of powers in dB re the loudest, not below FLOOR_DB."""
+    return 10 * np.log10(np.maximum(power / max(loudest, 1e-20), 10 ** (FLOOR_DB / 10)))
 
 
 def _spectrogram(axes: Axes, wav: Path, pitch: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sonolens.figures import style
-from sonolens.figures.clip import FLOOR_DB
+from sonolens.figures.clip import FLOOR_DB, power_spectrum, relative_level_db
 from sonolens.figures.steering import nothing
 from sonolens.files import read_json
 from sonolens.report.steering_tables import curve
@@ -125,27 +125,12 @@ def _keys() -> list:
     ]
 
 
-def power(samples: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Power (n_bins, n_frames), frequency (n_bins,) in Hz, time (n_frames,) in seconds.
-
-    Hann windows of about 60 ms, a quarter apart. samples: (n_samples,)
-    """
-    window = 2 ** int(np.ceil(np.log2(0.045 * sample_rate_hz)))
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, window // 2), window)[:: window // 4]
-    spectrum = np.abs(np.fft.rfft(frames * np.hanning(window), axis=1).T) ** 2
-    return (
-        spectrum,
-        np.fft.rfftfreq(window, 1 / sample_rate_hz),
-        np.arange(len(frames)) * (window // 4) / sample_rate_hz,
-    )
-
-
 def _spectrograms(grid: list[Axes], panels: list[tuple[Shown, str, str]]):
     """One panel per sound on a common scale of level; returns an image for the colour bar."""
-    spectra = [power(*one.samples(sound)) for one, sound, _ in panels]
-    loudest = max(max(float(spectrum.max()) for spectrum, _, _ in spectra), 1e-20)
+    spectra = [power_spectrum(*one.samples(sound)) for one, sound, _ in panels]
+    loudest = max(float(spectrum.max()) for spectrum, _, _ in spectra)
     for axes, (one, sound, title), (spectrum, frequency, time) in zip(grid, panels, spectra, strict=True):
-        level = 10 * np.log10(np.maximum(spectrum / loudest, 10 ** (FLOOR_DB / 10)))
+        level = relative_level_db(spectrum, loudest)
         axes.grid(False)
         image = axes.pcolormesh(time, frequency[1:], level[1:], cmap="cividis", vmin=FLOOR_DB, vmax=0, rasterized=True)
         at, midi = one.track(sound, "pitch")

@@ -92,18 +92,23 @@ class ClipJournal:
 
 @contextlib.contextmanager
 def group_by_group(
-    groups: list[list], measure: Callable[[list], list[list[np.ndarray]]], resumption: Resumption, doing: str
+    groups: list[list],
+    measure: Callable[[list], list[list[np.ndarray]]],
+    resumption: Resumption,
+    doing: str,
+    unit: str = "clips",
 ) -> Iterator[ClipJournal]:
     """The journal of `measure(clips)` for every group of clips, which gives the arrays of each clip in it.
 
-    clips: rows of a manifest, with an attribute `clip_id`. What an earlier attempt has measured is left as it is; of a
-    group that it left half done the whole is measured again, since what a clip gives may depend, in the last bit, on
-    its company. Raises Interrupted if the job has to leave.
+    clips: rows of a manifest, or anything else with an attribute `clip_id`, called `unit` where progress is told.
+    What an earlier attempt has measured is left as it is; of a group that it left half done the whole is measured
+    again, since what a clip gives may depend, in the last bit, on its company. Raises Interrupted if the job has to
+    leave.
     """
     n_clips = sum(map(len, groups))
     with ClipJournal(resumption.folder, resumption.say) as journal:
         if len(journal):
-            resumption.say("resumed", f"at clip {len(journal)} of {n_clips}")
+            resumption.say("resumed", f"at {len(journal)} of {n_clips} {unit}")
         with tqdm(total=n_clips, initial=len(journal), desc=doing, mininterval=5) as progress:
             n_passed = 0
             for group in groups:
@@ -114,10 +119,12 @@ def group_by_group(
                 for clip, arrays in list(zip(group, measure(group), strict=True))[n_known:]:
                     journal.append(clip.clip_id, arrays)
                     progress.update()
-                resumption.after(len(journal), n_clips, "clips", journal.flush)
+                resumption.after(len(journal), n_clips, unit, journal.flush)
         yield journal
 
 
-def clip_by_clip(clips: list, measure: Callable[[object], list[np.ndarray]], resumption: Resumption, doing: str):
+def clip_by_clip(
+    clips: list, measure: Callable[[object], list[np.ndarray]], resumption: Resumption, doing: str, unit: str = "clips"
+):
     """The same with one clip at a time: `measure(clip)` gives its arrays."""
-    return group_by_group([[clip] for clip in clips], lambda group: [measure(group[0])], resumption, doing)
+    return group_by_group([[clip] for clip in clips], lambda group: [measure(group[0])], resumption, doing, unit)

@@ -17,6 +17,12 @@ _BEFORE, _AFTER = 31, 32  # taps to each side of a sample in the other layers
 _FIRST_LENGTH = 128  # samples that the second layer sees
 
 
+def normalised(windows: torch.Tensor) -> torch.Tensor:
+    """Windows (B, 1024) of any level as the network reads them; torchcrepe.preprocess does the same."""
+    windows = windows - windows.mean(dim=1, keepdim=True)
+    return windows / windows.std(dim=1, keepdim=True).clamp(min=1e-10)
+
+
 class FastCrepe(torch.nn.Module):
     """torchcrepe.Crepe for evaluation, the same to rounding; on one core ten times as fast (full), or four (tiny).
 
@@ -42,12 +48,16 @@ class FastCrepe(torch.nn.Module):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Normalised frames (B, 1024) -> probability of each of the 360 pitch bins (B, 360)."""
+        return torch.sigmoid(self.classifier(self.layers(frames, N_LAYERS).transpose(0, 1).flatten(1)))
+
+    def layers(self, frames: torch.Tensor, n_layers: int) -> torch.Tensor:
+        """Normalised frames (B, 1024) -> what the first `n_layers` layers make of them (T, B, C)."""
         windows = F.pad(frames, _FIRST_PADDING).unfold(1, len(self.first), _STRIDE).transpose(0, 1)  # (256, B, 512)
         # one product of matrices: of the view it would be 256
         x = self._pooled(0, (windows.reshape(-1, len(self.first)) @ self.first).view(*windows.shape[:2], -1))
-        for layer in range(1, N_LAYERS):
+        for layer in range(1, n_layers):
             x = self._pooled(layer, getattr(self, f"convolution{layer}")(x))
-        return torch.sigmoid(self.classifier(x.transpose(0, 1).flatten(1)))
+        return x
 
     def _pooled(self, layer: int, x: torch.Tensor) -> torch.Tensor:
         """What is behind the convolution of a layer: ReLU, batch norm and pooling, (T, B, C) -> (T / 2, B, C)."""

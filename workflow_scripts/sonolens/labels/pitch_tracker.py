@@ -60,13 +60,8 @@ def _in_batches(net: crepe_network.FastCrepe, stretch: torch.Tensor, frames: np.
     filled = np.resize(frames, -(-len(frames) // size) * size)  # repeats them
     with torch.inference_mode():
         batches = torch.from_numpy(filled).to(stretch.device).split(size)
-        given = torch.cat([net(_normalised(windows[batch])) for batch in batches])
+        given = torch.cat([net(crepe_network.normalised(windows[batch])) for batch in batches])
     return given[: len(frames)].cpu().numpy()
-
-
-def _normalised(frames: torch.Tensor) -> torch.Tensor:
-    frames = frames - frames.mean(dim=1, keepdim=True)  # as torchcrepe.preprocess does
-    return frames / frames.std(dim=1, keepdim=True).clamp(min=1e-10)
 
 
 def track(audio: np.ndarray, n_frames: int, options: dict, device: str) -> tuple[np.ndarray, np.ndarray]:

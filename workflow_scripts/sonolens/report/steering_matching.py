@@ -14,12 +14,12 @@ import pandas as pd
 
 from sonolens.report.resampling import Resampled, divided, draws, interval
 from sonolens.report.steering_tables import KEYS, Steered, frechet, measures, sound_measures
-from sonolens.steering.methods import PAPER, named
+from sonolens.steering.methods import AT_ZERO, PAPER, named
 
 BETTER, WORSE, NOT_APART, NOT_REACHED, NO_INTERVAL = "better", "worse", "not apart", "not reached", "no interval"
 HIT_RATE, OTHERS, LSD, ISOLATION = "hit_rate", "others_shift_spreads", "lsd_original_db", "isolation"
 FRECHET = "frechet_"
-REFERENCE_OF = {"code": "sae", "latent": "codec"}
+REFERENCE_OF = {space: name for name, space in AT_ZERO.items()}
 ZERO_AT_ZERO = ("shift_towards", "target_shift_spreads", OTHERS)
 FIGURES = [
     "quantity", "matched_shift", "reached_by", "paper_alpha", "method_alpha", "paper_value", "method_value",

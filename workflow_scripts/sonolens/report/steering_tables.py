@@ -14,10 +14,9 @@ import pandas as pd
 from sonolens import tables
 from sonolens.files import read_json
 from sonolens.report.resampling import Resampled, average, draws, mean, ratio, ratio_of_sums
-from sonolens.steering.methods import METHODS
+from sonolens.steering.methods import METHODS, NOT_STEERED
 from sonolens.steering.schemas import DISTANCES, EFFECTS, SOUNDS
 
-REFERENCES = ["original", "codec", "sae"]
 ALL, ALL_INDEX, NO_INDEX = "all", -1, -2
 KEYS = ["encoder", "cell", "dim", "lam"]
 CONDITION = ["method", "attribute", "class_index", "class", "alpha"]
@@ -213,7 +212,7 @@ def _rows(steered: Steered, seed: int) -> Iterator[dict]:
 
 def _conditions(steered: Steered) -> Iterator[tuple[str, int, str, float]]:
     """method, class_index, class and α of every row of steering.csv, in its order."""
-    for reference in REFERENCES:
+    for reference in NOT_STEERED:
         if (steered.sounds["method"] == reference).any():
             yield reference, NO_INDEX, "", 0.0
     classes = [(one["index"], one["name"]) for one in steered.classes]

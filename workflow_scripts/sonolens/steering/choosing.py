@@ -7,6 +7,7 @@ import numpy as np
 
 from sonolens.files import read_json, replacing, write_json
 from sonolens.labels.bins import Bins
+from sonolens.steering.class_names import class_index
 
 # A class is taken at each of some equally spaced quantiles of the train split's frames, between these two
 QUANTILES = (0.1, 0.9)
@@ -100,30 +101,19 @@ def _only(paths: list[str]) -> str:
     return paths[0]
 
 
-def class_indices(wanted: Sequence[str | int] | int, classes: Bins, n_frames: np.ndarray, attribute: str) -> list[int]:
-    """Classes to steer to: those named, or so many that are spread over what occurs.
+def class_indices(wanted: Sequence[str] | int, classes: Bins, n_frames: np.ndarray, attribute: str) -> list[int]:
+    """Classes to steer to: those named (class_names.class_index), or so many that are spread over what occurs.
 
-    wanted: names or indices of classes, or how many; n_frames (K,): frames of the train split in each class. Those
-    that are spread lie at equally spaced quantiles of the frames, and never in the class of undefined frames.
-    Raises ValueError naming the class if there is no such one, or the attribute if there are fewer than wanted.
+    n_frames (K,): frames of the train split in each class. Those that are spread lie at equally spaced quantiles of the
+    frames, and never in the class of undefined frames. Raises ValueError naming the class if there is no such one, two
+    names if they mean the same, or the attribute if there are fewer than wanted.
     """
     if isinstance(wanted, int):
         return _spread(wanted, classes, n_frames, attribute)
-    return [_index(one, classes, attribute) for one in wanted]
-
-
-def _index(wanted: str | int, classes: Bins, attribute: str) -> int:
-    if isinstance(wanted, int):
-        if 0 <= wanted < classes.n_classes:
-            return wanted
-        raise ValueError(f"steering.classes.{attribute}: there is no class {wanted}, only 0 to {classes.n_classes - 1}")
-    if wanted not in classes.class_names:
-        names = classes.class_names
-        raise ValueError(
-            f"steering.classes.{attribute}: there is no class '{wanted}'; they are called '{names[0]}' to "
-            f"'{names[-1]}'; a whole number names one by its position"
-        )
-    return classes.class_names.index(wanted)
+    indices = [class_index(str(one), classes, f"steering.classes.{attribute}") for one in wanted]
+    if len(set(indices)) < len(indices):
+        raise ValueError(f"steering.classes.{attribute}: {', '.join(map(str, wanted))} are not all different classes")
+    return indices
 
 
 def _spread(n_wanted: int, classes: Bins, n_frames: np.ndarray, attribute: str) -> list[int]:

@@ -24,7 +24,7 @@ def measure(
     inputs: Mapping[str, str | list[str]],
     outputs: Mapping[str, str],
     attribute: str,
-    wanted: Sequence[str | int] | int,
+    wanted: Sequence[str] | int,
     device: str,
 ) -> None:
     """Write the classes to steer to, and for each the difference of class means in code space and in latent space.

@@ -23,7 +23,7 @@ from sonolens.steering.cell import Cell
 from sonolens.steering.directions import Directions
 from sonolens.steering.embedding import EmbeddedReference
 from sonolens.steering.excerpts import Excerpts, SourceSound
-from sonolens.steering.methods import METHODS, PAPER
+from sonolens.steering.methods import AT_ZERO, METHODS, NOT_STEERED, ORIGINAL, PAPER
 from sonolens.steering.tracking import Labeller, clipped, mono, silent_share, track_all
 
 SOUND_FIGURES = (
@@ -31,10 +31,6 @@ SOUND_FIGURES = (
     "silent_share",
 )  # fmt: skip
 DISTANCE_FIGURES = ("distance", "distance_as_is", "n_windows")
-# Sounds that nothing was added to, and in which space: what its methods give for α = 0, and the recordings themselves
-ORIGINAL = "original"
-REFERENCES = {"codec": "latent", "sae": "code"}
-NOT_STEERED = {ORIGINAL: "latent"} | REFERENCES
 NO_CLASS = -1
 # A dimension, for a distance that is extrapolated (tests/test_frechet.py)
 ENOUGH_WINDOWS = 4
@@ -173,7 +169,7 @@ class _Kept:
         for position in range(len(excerpts)):
             source = excerpts.sound(position)
             x = steering.cell.scaled(source.latents)
-            for space in REFERENCES.values():
+            for space in AT_ZERO.values():
                 samples = steering.decoded(source, strength.reference(steering.cell, space, x))
                 samples, _ = clipped(samples)
                 np.save(self._path(space, position), samples)
@@ -217,7 +213,8 @@ def evaluate(steering: Steering, alphas: list[float], outputs: Mapping[str, str]
     outputs: effects, sounds, distances (schemas.EFFECTS, SOUNDS, DISTANCES).
     """
     conditions = steering.conditions(alphas)
-    with clip_by_clip(conditions, steering.measure, resumption, f"steering {steering.attribute}") as journal:
+    doing = f"steering {steering.attribute}"
+    with clip_by_clip(conditions, steering.measure, resumption, doing, "conditions") as journal:
         effect_tables, sound_tables, distance_tables = [], [], []
         for condition, (_, (found_effects, found_sounds, found_distances)) in zip(
             conditions, journal.read(), strict=True

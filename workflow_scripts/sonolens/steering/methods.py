@@ -28,6 +28,12 @@ METHODS = [
 ]
 
 
+# Sounds that nothing is added to, and the space that each belongs to: the last two are what its methods give for α = 0
+ORIGINAL = "original"
+AT_ZERO = {"codec": "latent", "sae": "code"}
+NOT_STEERED = {ORIGINAL: "latent"} | AT_ZERO
+
+
 def named(name: str) -> Method:
     """The method called `name`."""
     return next(method for method in METHODS if method.name == name)

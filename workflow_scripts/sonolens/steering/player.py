@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import matplotlib.image
 import numpy as np
-import torch
 from matplotlib import colormaps
 from torch import Tensor
 
@@ -19,10 +18,11 @@ from sonolens.encoders.contract import Encoder, decode
 from sonolens.files import replacing, write_json
 from sonolens.labels import fine
 from sonolens.labels.bins import Bins
+from sonolens.steering import strength
 from sonolens.steering.cell import Cell
-from sonolens.steering.control import Control, steered_reconstruction
 from sonolens.steering.effects import effect
 from sonolens.steering.excerpts import SourceSound
+from sonolens.steering.methods import PAPER
 from sonolens.steering.tracking import Labeller, clipped, mono, track_all
 
 N_COLUMNS, N_ROWS = 480, 160
@@ -91,14 +91,13 @@ def _sounds(
     """Name and samples (n_channels, n_samples) of each sound, made as it is asked for; weight (K, F) of the probe."""
     yield "original", excerpt.samples
     x = cell.scaled(excerpt.latents)
-    controls: dict[str, list[Control]] = {"sae": []} | {
-        sound_name(position, alpha): [Control(weight[one["index"]], torch.full((len(x),), alpha, device=x.device))]
+    steered = [
+        (sound_name(position, alpha), strength.steered(cell, PAPER, x, weight[one["index"]], alpha))
         for position, one in enumerate(classes)
-        for alpha in map(float, alphas)
-    }
-    for name, control in controls.items():
-        latents = cell.latents(steered_reconstruction(cell.model, x, control))
-        yield name, decode(encoder, latents, excerpt.side)[:, : excerpt.samples.shape[1]]
+        for alpha in alphas
+    ]
+    for name, latents in [("sae", strength.reference(cell, PAPER.space, x)), *steered]:
+        yield name, decode(encoder, cell.latents(latents), excerpt.side)[:, : excerpt.samples.shape[1]]
 
 
 def write(

@@ -2,14 +2,9 @@
 
 import pyarrow as pa
 
-from sonolens.tables import CLIP_ID
+from sonolens.tables import CLIP_ID, columns_of
 
-
-def _columns(**columns: tuple[pa.DataType, str]) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, metadata={"is": text}) for name, (kind, text) in columns.items()])
-
-
-EFFECTS = _columns(
+EFFECTS = columns_of(
     method=(pa.string(), "how it was steered: a name of steering/methods.py"),
     class_index=(pa.int16(), "class k of the steered attribute"),
     alpha=(pa.float32(), "strength of the paper's method; the others move the latents as far as it does with this α"),
@@ -26,7 +21,7 @@ EFFECTS = _columns(
     towards=(pa.float32(), "mean of sign(centre of k − before)·(after − before); NaN if another is measured"),
     spread=(pa.float32(), "standard deviation of the attribute over all original excerpts, in its unit"),
 )
-SOUNDS = _columns(
+SOUNDS = columns_of(
     method=(pa.string(), "a name of steering/methods.py; original, codec (alone) and sae (α = 0) have class -1, α 0"),
     class_index=(pa.int16(), "class k of the steered attribute"),
     alpha=(pa.float32(), "as in EFFECTS"),
@@ -41,7 +36,7 @@ SOUNDS = _columns(
     n_clipped=(pa.int32(), "of them beyond full scale, clipped before anything is measured"),
     silent_share=(pa.float32(), "share of 10 ms frames below -70 dBFS"),
 )
-DISTANCES = _columns(
+DISTANCES = columns_of(
     method=(pa.string(), "as in SOUNDS"),
     class_index=(pa.int16(), "as in SOUNDS"),
     alpha=(pa.float32(), "as in EFFECTS"),

@@ -7,7 +7,7 @@ from sonolens.encoders import own_class
 from sonolens.files import read_json
 from sonolens.labels import bins
 from sonolens.labels.bins import Bins
-from sonolens.steering.requests import described, not_there
+from sonolens.steering.class_names import described, not_there
 
 
 class TrainedCell(NamedTuple):
