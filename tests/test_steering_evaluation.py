@@ -256,6 +256,8 @@ def test_silence_has_no_distance_and_breaks_nothing(steering, tmp_path, resumpti
     steering.encoder.decode = lambda latents: np.zeros((1, latents.size), np.float32)
     evaluation.evaluate(steering, ALPHAS[:1], outputs(tmp_path), resumption())
     found = read(outputs(tmp_path))
+    original = found["sounds"][found["sounds"]["method"] == "original"]
+    assert original["silent_share"].min() == 0, "the recordings themselves are not decoded"
     found = {name: frame[frame["method"] != "original"] for name, frame in found.items()}
     assert (found["sounds"]["silent_share"] == 1).all()
     assert found["distances"]["distance_as_is"].isna().all() and (found["distances"]["n_windows"] == 0).all()
