@@ -783,7 +783,7 @@ def hearing_clips(wildcards, input):
 
 
 def hearing_steering_excerpts(wildcards, input):
-    """What a job of decode_steering_excerpts needs."""
+    """What a job of encode_steering_excerpts needs."""
     heard = STEERING["clips"] * STEERING["seconds"]
     return hearing(wildcards, sizing.audio_of(input.shards, "splits", "test"), heard, 0)
 

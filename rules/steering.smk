@@ -54,19 +54,19 @@ rule choose_steered_cell:
         "../workflow_scripts/choose_steered_cell.py"
 
 
-rule decode_steering_excerpts:
+rule encode_steering_excerpts:
     """Excerpts of test recordings, their latents, and every attribute measured on them."""
     input:
-        code=hearing_code("decode_steering_excerpts.py"),
+        code=hearing_code("encode_steering_excerpts.py"),
         manifests=manifests(),
         shards=shard_summaries(),
         weights=encoder_weights,
     output:
         "results/steering/excerpts/{encoder}.npz",
     log:
-        "logs/decode_steering_excerpts/{encoder}.log",
+        "logs/encode_steering_excerpts/{encoder}.log",
     benchmark:
-        "benchmarks/decode_steering_excerpts/{encoder}.tsv"
+        "benchmarks/encode_steering_excerpts/{encoder}.tsv"
     conda:
         "../envs/sonolens.yaml"
     threads: 1
@@ -83,7 +83,7 @@ rule decode_steering_excerpts:
         seed=SEED,
         device=EXPERIMENT["device"],
     script:
-        "../workflow_scripts/decode_steering_excerpts.py"
+        "../workflow_scripts/encode_steering_excerpts.py"
 
 
 rule embed_originals:

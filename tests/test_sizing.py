@@ -45,7 +45,7 @@ MEASURED_IN_THE_DEMO = {
     "decode_excerpts": (sizing.hearing(TEST, 60, 16_000, SMALL, "cpu"), 590, 6),
     "measure_scaling": (sizing.scaling(DEMO_FRAMES, 64), 192, 1),
     "find_directions": (sizing.probing(DEMO_FRAMES, 64, 2048, **PROBE | {"max_epochs": 1}), 400, 5),
-    "decode_steering_excerpts": (sizing.hearing(TEST, 15, 16_000, SMALL, "cpu"), 590, 12),
+    "encode_steering_excerpts": (sizing.hearing(TEST, 15, 16_000, SMALL, "cpu"), 590, 12),
     "embed_originals": (sizing.labelling(TEST, True, "cpu"), 523, 10),
     "steer_cell": (steering(60 * 6), 628, 256),
 }
@@ -250,7 +250,7 @@ def test_only_what_computes_on_a_gpu_asks_for_one():
     assert {rule for rule, text in resources().items() if "gpu=1" in text} == {
         "train_codec", "evaluate_codec", "extract_latents", "label_frames_on_gpu", "train_sae", "decode_excerpts",
         "evaluate_sae_audio", "fit_probe", "trace_clips", "measure_frame_time",
-        "decode_steering_excerpts", "embed_originals", "find_directions", "steer_cell", "render_steered",
+        "encode_steering_excerpts", "embed_originals", "find_directions", "steer_cell", "render_steered",
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ LAMS = [0.005, 0.05]
 UNTOUCHED = {"fetch_dataset", "index_dataset", "train_codec", "evaluate_codec", "extract_latents", "measure_scaling"}
 UNTOUCHED |= {"label_frames", "label_frames_on_gpu", "fit_bins", "align_labels", "check_labels", "fit_raw_probe"}
 UNTOUCHED |= {"decode_excerpts", "train_objective_sae", "fit_objective_probe", "measure_frame_time"}
-UNTOUCHED |= {"decode_steering_excerpts", "embed_originals"}
+UNTOUCHED |= {"encode_steering_excerpts", "embed_originals"}
 # Have nothing to fetch for the demo (tests/test_real_encoders.py, tests/test_paper_data.py)
 LOCAL = {"fetch_weights", "download_dataset", "fetch_prompts", "choose_prompts"}
 
