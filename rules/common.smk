@@ -471,9 +471,13 @@ def steered_candidates(pattern):
 
 
 def steering_criterion(wildcards):
-    """Params function: what the cell of wildcard `steered` is chosen by."""
+    """Params function: what the cell of wildcard `steered` is chosen by; None if the config names it."""
     cell = _steered_cell(wildcards)
-    return {"criterion": cell["criterion"], "attribute": cell["attribute"]}
+    return (
+        None
+        if "expansion" in cell
+        else {"criterion": cell["criterion"], "attribute": cell["attribute"]}
+    )
 
 
 def steered_files(pattern):

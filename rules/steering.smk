@@ -44,7 +44,7 @@ rule choose_steered_cell:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
-        rule=steering_criterion,
+        criterion=steering_criterion,
         module=encoder_option("module"),
         options=encoder_option("encode_options"),
         weights=encoder_weights,

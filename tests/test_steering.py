@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonolens.cell_selection import best_of
 from sonolens.labels.bins import Bins
 from sonolens.latents import Scaling
 from sonolens.sae.model import SparseAutoencoder, rms_norm
@@ -237,7 +238,7 @@ CELLS = [of_cell(256, 0.01, 0.8, 0.3, 0.90), of_cell(256, 0.1, 0.8, 0.2, 0.5), o
     ],
 )
 def test_the_best_cell_by_each_criterion(criterion, attribute, chosen):
-    best = choosing.best(CELLS, criterion, attribute)
+    best = best_of(CELLS, choosing.score_of(criterion, attribute))
     assert (best["dim"], best["lam"]) == chosen
 
 

@@ -16,7 +16,7 @@ with job.running(snakemake):
         dict(snakemake.output.items()),
         name=snakemake.wildcards.steered,
         encoder=snakemake.wildcards.encoder,
-        rule=snakemake.params.rule,
+        criterion=snakemake.params.criterion,
         loading={
             "module": snakemake.params.module,
             "options": snakemake.params.options,

@@ -1,5 +1,7 @@
 """The cell that the report looks into."""
 
+from collections.abc import Callable
+
 from sonolens.files import read_json, write_json
 
 CRITERION = "validation_accuracy"
@@ -10,10 +12,14 @@ def select(metrics_paths: list[str], output_path: str) -> None:
 
     metrics_paths: metrics of one attribute's probes, one per cell. The test split is not looked at.
     """
-    cells = [read_json(path) for path in metrics_paths]
-    best = min(cells, key=lambda cell: (-cell[CRITERION], cell["dim"], -cell["lam"]))
+    best = best_of([read_json(path) for path in metrics_paths], lambda cell: cell[CRITERION])
     selected = {key: best[key] for key in ("encoder", "dim", "lam", "attribute")}
     write_json(output_path, selected | {"criterion": CRITERION, "value": best[CRITERION]})
+
+
+def best_of(cells: list[dict], score: Callable[[dict], float]) -> dict:
+    """The cell ("dim", "lam", …) with the highest score; of equal ones the narrower, then the sparser."""
+    return min(cells, key=lambda cell: (-score(cell), cell["dim"], -cell["lam"]))
 
 
 def path_of(selected: dict, paths: list[str], *parts: str) -> str:

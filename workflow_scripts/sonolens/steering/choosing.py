@@ -1,10 +1,11 @@
 """Which cells are steered, and towards which classes."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from sonolens.cell_selection import best_of, path_of
 from sonolens.files import read_json, replacing, write_json
 from sonolens.labels.bins import Bins
 from sonolens.steering.class_names import class_index
@@ -13,42 +14,22 @@ from sonolens.steering.class_names import class_index
 QUANTILES = (0.1, 0.9)
 
 
-def _mean_accuracy(of_cell: dict) -> float:
-    return float(np.mean([probe["validation_accuracy"] for probe in of_cell["probes"]]))
+def score_of(criterion: str, attribute: str) -> Callable[[dict], float]:
+    """What is compared of a cell of `read_cells` under one of the config's criteria; all are of the validation split."""
 
-
-def _accuracy_of(attribute: str):
-    def score(of_cell: dict) -> float:
-        (probe,) = [probe for probe in of_cell["probes"] if probe["attribute"] == attribute]
+    def accuracy(cell: dict) -> float:
+        (probe,) = [probe for probe in cell["probes"] if probe["attribute"] == attribute]
         return probe["validation_accuracy"]
 
-    return score
-
-
-def _explained_variance(of_cell: dict) -> float:
-    return of_cell["sae"]["validation"]["explained_variance"]
-
-
-def score_of(criterion: str, attribute: str):
-    """What is compared under one of the config's criteria; all are of the validation split."""
     return {
-        "validation_accuracy": _accuracy_of(attribute),
-        "mean_validation_accuracy": _mean_accuracy,
-        "validation_explained_variance": _explained_variance,
+        "validation_accuracy": accuracy,
+        "mean_validation_accuracy": lambda cell: float(np.mean([one["validation_accuracy"] for one in cell["probes"]])),
+        "validation_explained_variance": lambda cell: cell["sae"]["validation"]["explained_variance"],
     }[criterion]
 
 
-def best(cells: list[dict], criterion: str, attribute: str) -> dict:
-    """The cell with the highest score; of equal ones the narrower, then the sparser.
-
-    cells: {"dim", "lam", "sae": its metrics, "probes": metrics of each attribute's probe}
-    """
-    score = score_of(criterion, attribute)
-    return min(cells, key=lambda cell: (-score(cell), cell["dim"], -cell["lam"]))
-
-
 def read_cells(sae_metrics: Sequence[str], probe_metrics: Sequence[str]) -> list[dict]:
-    """Metrics of cells, and of all their probes, in the order of `sae_metrics`."""
+    """Cells in the order of `sae_metrics`: {"dim", "lam", "sae": its metrics, "probes": those of all its probes}."""
     probes = [read_json(path) for path in probe_metrics]
     cells = []
     for path in sae_metrics:
@@ -63,25 +44,28 @@ def choose(
     outputs: Mapping[str, str | list[str]],
     name: str,
     encoder: str,
-    rule: dict,
+    criterion: dict | None,
     loading: dict,
     attributes: dict[str, dict],
 ) -> None:
     """Put the chosen cell's model and probes, and what it takes to use them, into a folder of its own.
 
-    What steers depends on this folder only: another cell that is trained again makes none of it stale while the choice
-    is the same. inputs: sae_metrics, probe_metrics, models, probes, of all candidates; outputs: cell, model, probes.
-    rule: {"criterion", "attribute"}; loading: how the encoder is loaded; attributes: {name: {module, options, bins}}.
+    What steers reads this folder only: another cell that is trained again changes none of it while the choice is the
+    same. inputs: sae_metrics, probe_metrics, models, probes, of all candidates; outputs: cell, model, probes.
+    criterion: arguments of `score_of`, None if the config names the cell; loading: how the encoder is loaded;
+    attributes: {name: {module, options, bins}}.
     """
     cells = read_cells(inputs["sae_metrics"], inputs["probe_metrics"])
-    chosen = best(cells, **rule) if len(cells) > 1 else cells[0]
-    here = f"/dim~{chosen['dim']}/lam~{chosen['lam']}/"
-    _copy(_only([path for path in inputs["models"] if here in path]), outputs["model"])
+    reason = {"criterion": "named in the config"}
+    if criterion is None:
+        (chosen,) = cells
+    else:
+        score = score_of(**criterion)
+        chosen = best_of(cells, score)
+        reason = criterion | {"value": score(chosen)}
+    _copy(path_of(chosen, inputs["models"]), outputs["model"])
     for attribute, target in zip(attributes, outputs["probes"], strict=True):
-        _copy(_only([path for path in inputs["probes"] if f"{here}{attribute}/" in path]), target)
-    reason = {"criterion": "by name"}
-    if len(cells) > 1:
-        reason = rule | {"value": score_of(**rule)(chosen)}
+        _copy(path_of(chosen, inputs["probes"], f"/{attribute}/"), target)
     write_json(
         outputs["cell"],
         {"name": name, "encoder": encoder, "dim": chosen["dim"], "lam": chosen["lam"], "chosen_by": reason}
@@ -93,12 +77,6 @@ def _copy(source: str, target: str) -> None:
     """A copy, no hard link: Snakemake touches a job's outputs, and would touch the cell's own files with them."""
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-
-
-def _only(paths: list[str]) -> str:
-    if len(paths) != 1:
-        raise ValueError(f"{len(paths)} files belong to the chosen cell, not one: {paths}")
-    return paths[0]
 
 
 def class_indices(wanted: Sequence[str] | int, classes: Bins, n_frames: np.ndarray, attribute: str) -> list[int]:
