@@ -15,7 +15,7 @@ QUANTILES = (0.1, 0.9)
 
 
 def score_of(criterion: str, attribute: str) -> Callable[[dict], float]:
-    """What is compared of a cell of `read_cells` under one of the config's criteria; all are of the validation split."""
+    """What is compared of a cell of `read_cells` under one of the config's criteria, all of the validation split."""
 
     def accuracy(cell: dict) -> float:
         (probe,) = [probe for probe in cell["probes"] if probe["attribute"] == attribute]
