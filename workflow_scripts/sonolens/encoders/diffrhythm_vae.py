@@ -7,7 +7,6 @@ faster on a CPU and needs the same memory.
 """
 
 import warnings
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from sonolens.encoders.contract import Encoder
 from sonolens.encoders.geometry import FrameGeometry
 from sonolens.encoders.networks import network_dtype
 from sonolens.encoders.pieces import Reach, encode_in_pieces
+from sonolens.encoders.torch_archive import check_archive, unreadable
 
 N_CHANNELS = 2
 D_LATENT = 64
@@ -30,6 +30,7 @@ HOP = 2048
 # Frame i reads the samples from 2048·i - 14885 to 2048·i + 16932
 ENCODER_REACH = Reach(8, 8)
 DECODER_REACH_FRAMES = 10
+KIND = "TorchScript"
 # The smallest scale of a posterior, for numbers' sake
 SCALE_FLOOR = 1e-4
 
@@ -117,14 +118,14 @@ def read_network(path: str | Path, device: str, dtype: torch.dtype) -> torch.jit
 
     Raises ValueError, naming the file, if it is damaged or of another kind, and if the network does other things.
     """
-    _check_archive(path)
+    check_archive(path, KIND)
     try:
         with warnings.catch_warnings():
             # torch advises another format for new files; it reads this one
             warnings.simplefilter("ignore", DeprecationWarning)
             network = torch.jit.load(str(path), map_location=device)
     except RuntimeError as error:
-        raise ValueError(_unreadable(path, error)) from error
+        raise ValueError(unreadable(path, KIND, error)) from error
     absent = [method for method in ("encode_export", "decode_export") if not hasattr(network, method)]
     if absent:
         raise ValueError(f"{path} holds a network without {' and '.join(absent)}: it is no DiffRhythm-VAE")
@@ -137,25 +138,6 @@ def read_network(path: str | Path, device: str, dtype: torch.dtype) -> torch.jit
     )
     _check_shapes(path, network.decode_export, (1, D_LATENT, n_frames), (1, N_CHANNELS, n_frames * HOP), device, dtype)
     return network
-
-
-def _check_archive(path: str | Path) -> None:
-    """TorchScript is a zip archive with a checksum of each part, which torch does not look at."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except zipfile.BadZipFile as error:
-        raise ValueError(_unreadable(path, error)) from error
-    if damaged:
-        raise ValueError(_unreadable(path, ValueError(f"wrong checksum of {damaged}")))
-
-
-def _unreadable(path: str | Path, error: Exception) -> str:
-    cause = str(error).strip().split("\n")[0].split(". ")[0]
-    return (
-        f"{path} cannot be read as TorchScript ({cause}): it is damaged, cut off, or another kind of file; "
-        "delete it and run again"
-    )
 
 
 @torch.inference_mode()
