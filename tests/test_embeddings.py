@@ -1,11 +1,10 @@
 """Embeddings: CREPE's own layer, VGGish against its documented formulas, CLAP against transformers, and their files."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 
 from sonolens import experiment, plugins
 from sonolens.embeddings import clap, crepe, vggish
@@ -260,17 +259,8 @@ def test_clap_says_what_a_folder_lacks(tmp_path):
         clap.load([str(tmp_path)], options("clap"), "cpu")
 
 
-def test_clap_says_how_to_get_transformers(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    for name in clap.FILES:
-        (tmp_path / name).write_text("{}")
-    with pytest.raises(ImportError, match="pip install transformers"):
-        clap.load([str(tmp_path)], options("clap"), "cpu")
-
-
 def write_clap(folder, is_fused: bool = False, **of_extractor) -> str:
     """A small CLAP with random weights, as save_pretrained writes it; the folder."""
-    transformers = pytest.importorskip("transformers")
     audio = {
         "patch_embeds_hidden_size": 16, "depths": [1, 1], "num_attention_heads": [2, 2], "hidden_size": 32,
         "num_hidden_layers": 2, "enable_fusion": is_fused, "projection_dim": 24,
@@ -290,7 +280,6 @@ def clap_noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("is_fused", [False, True])
 def test_clap_gives_what_transformers_gives(tmp_path, is_fused):
-    transformers = pytest.importorskip("transformers")
     embedding = clap.load([write_clap(tmp_path, is_fused)], options("clap"), "cpu")
     audio = clap_noise(21)
     found = embedding.embed(audio)
@@ -320,7 +309,6 @@ def test_clap_pads_short_audio_with_zeros(tmp_path):
 
 
 def test_a_clap_that_lacks_weights_is_not_filled_with_random_ones(tmp_path):
-    pytest.importorskip("transformers")
     from safetensors.torch import load_file, save_file
 
     folder = write_clap(tmp_path)
@@ -333,7 +321,6 @@ def test_a_clap_that_lacks_weights_is_not_filled_with_random_ones(tmp_path):
 
 
 def test_a_folder_that_is_no_clap_of_48_khz_is_named(tmp_path):
-    pytest.importorskip("transformers")
     (tmp_path / "slow").mkdir()
     with pytest.raises(ValueError, match="is a CLAP of 16000 Hz"):
         clap.load([write_clap(tmp_path / "slow", sampling_rate=16000)], options("clap"), "cpu")

@@ -49,5 +49,4 @@ def test_every_import_of_ours_is_declared():
             elif isinstance(node, ast.ImportFrom):
                 used.add(node.module.split(".")[0])
     ours = {"sonolens", "job_graph", "torchaudio"}  # torchaudio: sonolens.torchaudio_absent
-    optional = {"transformers"}  # of one embedding (clap), which says how to install it
-    assert used - set(sys.stdlib_module_names) - ours - optional <= known
+    assert used - set(sys.stdlib_module_names) - ours <= known

@@ -1,10 +1,6 @@
-"""LAION-CLAP (Wu, Chen, Zhang et al. 2023) as an embedding, by the package transformers and from a folder of its files.
-
-transformers is imported here and nowhere else, when a CLAP is loaded: the workflow does not depend on it.
-"""
+"""LAION-CLAP (Wu, Chen, Zhang et al. 2023) as an embedding, by transformers, from a folder of its files."""
 
 from pathlib import Path
-from types import ModuleType
 
 from sonolens.encoders import huge_pages  # noqa: F401 (must come before the first tensor)
 
@@ -12,6 +8,7 @@ from sonolens.encoders import huge_pages  # noqa: F401 (must come before the fir
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from transformers import ClapFeatureExtractor, ClapModel
 
 from sonolens.device import torch_device
 from sonolens.embeddings.batches import in_batches, windows_of
@@ -59,17 +56,15 @@ class ClapEmbedding:
 def load(weights: list[str], options: dict, device: str) -> Embedding:
     """CLAP from a folder that transformers' save_pretrained wrote, as laion/clap-htsat-unfused is one.
 
-    Raises ImportError, saying how to get it, without transformers; ValueError, naming the folder, for files that are
-    missing, cannot be read or hold other weights.
+    Raises ValueError, naming the folder, for files that are missing, cannot be read or hold other weights.
     """
     folder = Path(checked_weights("clap", weights, f"a folder with {', '.join(FILES)}"))
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} is no folder of a CLAP of transformers: it lacks {', '.join(missing)}")
-    transformers = _transformers()
     try:
-        extractor = transformers.ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        model, found = transformers.ClapModel.from_pretrained(
+        extractor = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        model, found = ClapModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
@@ -82,12 +77,3 @@ def load(weights: list[str], options: dict, device: str) -> Embedding:
     if extractor.sampling_rate != SAMPLE_RATE_HZ:
         raise ValueError(f"{folder} is a CLAP of {extractor.sampling_rate} Hz; this embedding has {SAMPLE_RATE_HZ} Hz")
     return ClapEmbedding(model, extractor, torch_device(device))
-
-
-def _transformers() -> ModuleType:
-    try:
-        import transformers  # not a dependency: whoever has CLAP's weights installs it
-
-        return transformers
-    except ImportError as error:
-        raise ImportError("the embedding clap needs the package transformers: pip install transformers") from error
