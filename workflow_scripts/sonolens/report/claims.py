@@ -30,6 +30,12 @@ FURTHER = "A larger α moves the target further"
 HITS = "Control vectors hit their class more often than random directions"
 CLOSER = "Re-normalising the code keeps steered sound closer to the original"
 CLEANER = "Features steer with less side effect than raw latents"
+CONVERGES_IN_ORDER = "In generation pitch converges before timbre, and timbre before amplitude"
+CONVERGES = "In generation pitch and timbre converge before the end, amplitude does not"
+OWN_DOING = "Classes converge otherwise on the generator's path than on a straight line between its ends"
+TRUE_LABELS = "Probes of true labels converge otherwise than probes of shuffled ones"
+NEARER = "What is generated is nearer to recordings than decoded noise is"
+ON_THE_WAY = "A control vector on the way moves the end towards its class"
 
 
 class Finding(NamedTuple):
@@ -240,12 +246,16 @@ def ranges_reached(cells: pd.DataFrame, probes: pd.DataFrame, encoder: str, modu
 
 
 def judge(
-    cells: pd.DataFrame, probes: pd.DataFrame, modules: dict[str, str], of_steering: list[Finding] | None = None
+    cells: pd.DataFrame,
+    probes: pd.DataFrame,
+    modules: dict[str, str],
+    of_steering: list[Finding] | None = None,
+    of_generation: list[Finding] | None = None,
 ) -> pd.DataFrame:
     """All claims over all encoders: claims.csv.
 
     cells: schemas.CELLS, probes: schemas.PROBES, modules: {name of an encoder: its module}; of_steering: what
-    steering_claims found, if anything is steered
+    steering_claims found, if anything is steered; of_generation: what generation_claims found, if it was asked
     """
     findings = []
     for encoder, module in modules.items():
@@ -265,8 +275,10 @@ def judge(
         for quantity in ("sparsity", "pitch", "amplitude", "timbre"):
             findings.append(ranges_reached(cells, probes, encoder, module, quantity))
     findings += of_steering or [untestable(STEERING, "all encoders", "This run steers nothing.")]
+    findings += of_generation or []
     order = [
         SPARSER, LARGER, LARGER_MATCHED, STABLE, AS_RAW, ORDER, RANGES, STEERING, FURTHER, HITS, CLOSER, CLEANER,
+        CONVERGES_IN_ORDER, CONVERGES, OWN_DOING, TRUE_LABELS, NEARER, ON_THE_WAY,
     ]  # fmt: skip
     table = pd.DataFrame(findings, columns=Finding._fields)
     return table.sort_values("claim", key=lambda claim: claim.map(order.index), kind="stable", ignore_index=True)

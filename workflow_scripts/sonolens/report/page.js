@@ -345,6 +345,23 @@ class SteeringPlayer {
 const steeringData = document.getElementById("steering-data");
 if (steeringData) new SteeringPlayer(document.getElementById("player"), JSON.parse(steeringData.textContent));
 
+// ---- Generation: the strip of another prompt. All of them are in the page, in templates, so that none is loaded before.
+
+function chooseAmongPrompts(strip) {
+  const select = strip.querySelector("select"), templates = strip.querySelectorAll("template");
+  const show = () => {
+    const chosen = templates[select.selectedIndex];
+    strip.querySelector(".prompt").textContent = chosen.dataset.text;
+    // a sound whose player leaves the page falls silent
+    strip.querySelector(".cells").replaceChildren(chosen.content.cloneNode(true));
+  };
+  strip.querySelector("label").hidden = templates.length < 2;
+  select.addEventListener("change", show);
+  if (select.selectedIndex > 0) show(); // what was chosen before the page was loaded anew
+}
+
+document.querySelectorAll(".strip").forEach(chooseAmongPrompts);
+
 // One clip at a time.
 document.addEventListener("play", (event) => {
   document.querySelectorAll("audio").forEach((audio) => audio !== event.target && audio.pause());

@@ -45,6 +45,22 @@ SECTIONS = [
         ["steering", "steering_methods", "steering_example"],
         {"steering_methods": "Methods at matched target shift"},
     ),
+    Section(
+        "generation",
+        "Generation",
+        "On the way from noise to music",
+        [
+            "generation",
+            "generation_controls",
+            "generation_classes",
+            "generation_samples",
+            "generation_steering",
+        ],
+        {
+            "generation_convergence": "First step from which each curve stays near its end",
+            "generation_distances": "Distances to the test recordings",
+        },
+    ),
     Section("sound", "Sound", "What is left of the sound", ["audio_quality"], {"codecs": "Codecs alone"}),
     Section("objective", "Objective", "L1 of f or of h", ["objective"], {"objective": "Both readings, cell by cell"}),
     Section(
@@ -72,24 +88,32 @@ TITLES = {
     "steering": "What control vectors move, and what else",
     "steering_methods": "Ways to steer, at matched target shift",
     "steering_example": "One excerpt, steered in every attribute",
+    "generation": "What is settled when",
+    "generation_controls": "The same of paths that nobody took",
+    "generation_classes": "One prompt, class by class",
+    "generation_samples": "What was generated, beside the recordings",
+    "generation_steering": "Control vectors on the way",
     "audio_quality": "Codecs and autoencoders, heard by a ruler",
     "objective": "Sparsity, reconstruction and accuracy under both readings",
     "labels": "What the label check found",
 }
-LISTS = ("datasets", "encoders", "attributes", "embeddings")
+LISTS = ("datasets", "encoders", "attributes", "embeddings", "generators")
+# Of the strip: what is heard in each row
+HEARD = {"x_t": "The state X_t as it is", "end_estimate": "Where it would end: X_t + (1 − t)·v"}
 PAPER_RANGES = ["paper", "measured"]
 
 
 def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
-    """Write index.html, and copy the clips' sound, and what the steering player plays and shows, beside it.
+    """Write index.html, and copy the clips' sound, and what the player and the strip play and show, beside it.
 
     inputs: template (html.j2, css, js), tables and audit (CSVs), captions, figures (present beside the page), clips (a
     clips.json per encoder), audio (wavs), steering (a tracks.json per steered cell and attribute; without any the page
-    has no part on steering), steering_sounds (wavs and pngs); outputs: page, and audio and steering_sounds (one path
-    per file of inputs, in the same order)
+    has no part on steering), steering_sounds (wavs and pngs), generation (a strip.json per generator; without any the
+    page has no part on generation), generation_sounds (wavs and pngs); outputs: page, and audio, steering_sounds and
+    generation_sounds (one path per file of inputs, in the same order)
     experiment: the resolved config with the plugins' cards
     """
-    for files in ("audio", "steering_sounds"):
+    for files in ("audio", "steering_sounds", "generation_sounds"):
         for source, target in zip(inputs[files], outputs[files], strict=True):
             with replacing(target) as temporary:
                 shutil.copyfile(source, temporary)
@@ -101,6 +125,8 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
         numbers[name] = findings.in_order(numbers[name], experiment)
     listings = [read_json(path) for path in inputs["clips"]]
     players = [read_json(path) for path in inputs["steering"]]
+    strips = [read_json(path) for path in inputs["generation"]]
+    without = {name for name, shown in (("steering", players), ("generation", strips)) if not shown}
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -111,7 +137,7 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
     page = environment.from_string(template.read_text()).render(
         css=css.read_text(),
         js=js.read_text(),
-        sections=[section for section in SECTIONS if players or section.anchor != "steering"],
+        sections=[section for section in SECTIONS if section.anchor not in without],
         titles=TITLES,
         captions={Path(path).stem: read_caption(path) for path in inputs["captions"]},
         tables=text | {"cells": text["cells"][[*CELL_FIRST, *_accuracy_columns(text["cells"])]]},
@@ -123,6 +149,8 @@ def write_page(inputs: dict, outputs: dict, experiment: dict) -> None:
         not_used=data_overview.not_used(text["rejected"]),
         listings=listings,
         players=players,
+        strips=strips,
+        heard=HEARD,
         config=config_yaml(experiment),
         seed=experiment["seed"],
         licences=licences(experiment),
@@ -208,7 +236,7 @@ def _without_card(entry: dict) -> dict:
 
 
 def licences(experiment: dict) -> list[dict]:
-    """Title, licence and citation of all datasets, encoders, attributes, embeddings and prompts, from their cards.
+    """Title, licence and citation of all plugins of the run and of the prompts, from their cards.
 
     `licence` is that of the card as a whole, {title, url} each; `terms` are the licences of the files that were fetched
     for it, {file, title, url, restricts, summary} each.

@@ -54,8 +54,8 @@ class Steered(NamedTuple):
 
     @property
     def shift_unit(self) -> str:
-        """Of a change of the attribute: semitones have no zero in MIDI, and a difference of dBFS is in dB."""
-        return self.unit.partition(" (")[0].replace("dBFS", "dB")
+        """Of a change of the attribute."""
+        return shift_unit(self.unit)
 
     @property
     def alphas(self) -> list[float]:
@@ -81,6 +81,11 @@ class Steered(NamedTuple):
             return table[rows if class_index is None else rows & (table["class_index"] == class_index)]
 
         return self._replace(effects=own(self.effects), sounds=own(self.sounds), distances=own(self.distances))
+
+
+def shift_unit(unit: str) -> str:
+    """Unit of a change of what is in `unit`: semitones have no zero in MIDI, and a difference of dBFS is in dB."""
+    return unit.partition(" (")[0].replace("dBFS", "dB")
 
 
 def read_steered(inputs: dict) -> list[Steered]:
@@ -114,12 +119,18 @@ def measures(steered: Steered, clip_ids: list[str], drawn: np.ndarray) -> dict[s
 
     drawn: (1 + N_RESAMPLES, n_clips), one column per entry of `clip_ids`
     """
-    return _target(steered, clip_ids, drawn) | sound_measures(steered.sounds, clip_ids, drawn)
+    of_target = target_measures(steered.effects, steered.attribute, clip_ids, drawn)
+    return of_target | sound_measures(steered.sounds, clip_ids, drawn)
 
 
-def _target(steered: Steered, clip_ids: list[str], drawn: np.ndarray) -> dict[str, Resampled]:
-    """How far the target moved, how far the other attributes, and the one over the other."""
-    target = steered.effects[steered.effects["measured"] == steered.attribute]
+def target_measures(
+    effects: pd.DataFrame, attribute: str, clip_ids: list[str], drawn: np.ndarray
+) -> dict[str, Resampled]:
+    """How far the target moved, how far the other attributes, and the one over the other.
+
+    effects: rows of EFFECTS of one condition that steers `attribute`
+    """
+    target = effects[effects["measured"] == attribute]
     clips = _positions(target, clip_ids)
     n_before = target["n_defined"] + target["n_lost"]
 
@@ -136,9 +147,9 @@ def _target(steered: Steered, clip_ids: list[str], drawn: np.ndarray) -> dict[st
     }
     spreads = _in_spreads(target, clip_ids, drawn)
     others = {}
-    for name in dict.fromkeys(steered.effects["measured"]):
-        if name != steered.attribute:
-            other = steered.effects[steered.effects["measured"] == name]
+    for name in dict.fromkeys(effects["measured"]):
+        if name != attribute:
+            other = effects[effects["measured"] == name]
             others[name] = _in_spreads(other, clip_ids, drawn)
             found[f"{name}_shift_spreads"] = others[name]
             found[f"{name}_shift"] = _mean_of(other, "change", clip_ids, drawn)

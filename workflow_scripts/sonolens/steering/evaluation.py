@@ -97,7 +97,7 @@ class Steering:
             found_effects.append(self._effects(condition, position, source, samples))
             for moments, reference in zip(nested, self.references, strict=True):
                 moments.add(reference.embed(mono(samples), self.encoder.sample_rate_hz), position)
-        distances = [_distance(*pair) for pair in zip(nested, self.references, strict=True)]
+        distances = [distance_figures(*pair) for pair in zip(nested, self.references, strict=True)]
         return [np.array(found_effects), np.array(found_sounds), np.array(distances).reshape(-1, 3)]
 
     def decoded(self, source: SourceSound, x: torch.Tensor) -> np.ndarray:
@@ -194,7 +194,7 @@ def _space(condition: Condition) -> str:
     return methods.named(condition.method).space
 
 
-def _distance(nested: NestedMoments, reference: EmbeddedReference) -> list[float]:
+def distance_figures(nested: NestedMoments, reference: EmbeddedReference) -> list[float]:
     """DISTANCE_FIGURES; NaN where next to nothing sounds, since silence has no embedding.
 
     Extrapolated only from ENOUGH windows a dimension: of fewer the line falls short by a third.
