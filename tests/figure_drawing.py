@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import synthetic_generation
 import synthetic_steering
 from sonolens import tables
 from sonolens.figures import (
@@ -13,6 +14,11 @@ from sonolens.figures import (
     confusion,
     contributions,
     dimension,
+    generation,
+    generation_classes,
+    generation_controls,
+    generation_samples,
+    generation_steering,
     labels,
     objective,
     reconstruction,
@@ -23,8 +29,9 @@ from sonolens.figures import (
     training,
 )
 from sonolens.files import read_json
-from sonolens.report import cells, histories, schemas
+from sonolens.report import cells, generation_schemas, histories, schemas
 from sonolens.report.steering_tables import read_steered
+from sonolens.report.write_generation import write_generation
 from sonolens.report.write_steering import write_steering
 from synthetic_results import SyntheticResults
 
@@ -80,10 +87,32 @@ def aggregate_steering(results: SyntheticResults) -> dict[str, str]:
     return paths
 
 
+def aggregate_generation(
+    results: SyntheticResults, generators: tuple[str, ...] = synthetic_generation.GENERATORS
+) -> dict[str, str]:
+    """Generate, and write what figures read of it, and the CSVs; returns the paths of the former by schema.
+
+    It takes seconds, so what was written before is taken as it is.
+    """
+    paths = {name: results.path(f"results/tables/{name}.parquet") for name in GENERATION_TABLES}
+    if not Path(paths["generation_steering"]).is_file():
+        inputs = synthetic_generation.inputs(synthetic_generation.write(results, generators), generators)
+        outputs = {f"{name.removeprefix('generation_')}_table": path for name, path in paths.items()}
+        outputs["differences_table"] = results.path("results/tables/convergence_differences.parquet")
+        for csv_name in GENERATION_CSV_NAMES:
+            outputs[csv_name.removeprefix("generation_")] = results.path(f"results/report/tables/{csv_name}.csv")
+        write_generation(inputs, outputs, floor=0.005, tolerance=0.05, seed=0)
+    return paths
+
+
 def draw_all(results: SyntheticResults, folder: Path) -> Path:
     """Draw every figure into `folder`, which is returned."""
     paths = aggregate(results)
     read = {name: tables.read(paths[name], getattr(schemas, name.upper())) for name in paths}
+    generated = {
+        name: tables.read(path, getattr(generation_schemas, name.upper()))
+        for name, path in aggregate_generation(results).items()
+    }
     selected = results.encoder_files("results/selected/{encoder}.json")
     figures = {
         "reconstruction": lambda: reconstruction.draw(read["cells"]),
@@ -112,6 +141,13 @@ def draw_all(results: SyntheticResults, folder: Path) -> Path:
             synthetic_steering.files(results, "classes.json"),
             read["steering"],
         ),
+        "generation": lambda: generation.draw(generated["generation"], generated["convergence"], 0.05),
+        "generation_controls": lambda: generation_controls.draw(generated["generation"]),
+        "generation_classes": lambda: generation_classes.draw(generated["generation_example"]),
+        "generation_samples": lambda: generation_samples.draw(
+            generated["generation_samples"], generated["generation_distances"]
+        ),
+        "generation_steering": lambda: generation_steering.draw(generated["generation_steering"]),
     }
     assert list(figures) == FIGURES
     for name, draw in figures.items():
@@ -122,4 +158,12 @@ def draw_all(results: SyntheticResults, folder: Path) -> Path:
 FIGURES = [
     "reconstruction", "accuracy", "accuracy_by_kind", "dimension", "confusion", "contributions", "clip", "labels",
     "audio_quality", "training", "activations", "objective", "steering", "steering_methods", "steering_example",
+    "generation", "generation_controls", "generation_classes", "generation_samples", "generation_steering",
+]  # fmt: skip
+GENERATION_TABLES = [
+    "generation", "convergence", "generation_example", "generation_samples", "generation_distances",
+    "generation_steering",
+]  # fmt: skip
+GENERATION_CSV_NAMES = [
+    "generation", "generation_convergence", "generation_samples", "generation_distances", "generation_steering",
 ]  # fmt: skip

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import synthetic_player
-from figure_drawing import aggregate, draw_all
+import synthetic_strip
+from figure_drawing import GENERATION_CSV_NAMES, aggregate, aggregate_generation, draw_all
 from sonolens.report.audit_tables import audit_tables
 from sonolens.report.csv_tables import write_csv
 from sonolens.report.page import write_page
@@ -47,13 +48,21 @@ def demo_page(tmp_path_factory) -> Path:
     """index.html of a report of the demo's size, built once for all tests."""
     root = tmp_path_factory.getbasetemp() / "demo_report"
     page = root / "results/report/index.html"
-    return page if page.is_file() else build_page(write(SyntheticResults(root)))
+    return page if page.is_file() else build_page(write(SyntheticResults(root)), generators=synthetic_strip.GENERATORS)
 
 
-def build_page(results: SyntheticResults, with_figures: bool = True, with_player: bool = True) -> Path:
-    """Write tables, figures, what the player plays, and the page; returns the path of index.html."""
+def build_page(
+    results: SyntheticResults,
+    with_figures: bool = True,
+    with_player: bool = True,
+    generators: tuple[str, ...] = (),
+) -> Path:
+    """Write tables, figures, what the player and the strip play, and the page; returns the path of index.html."""
     csv_paths = build_tables(results)
-    csv_paths |= {name: results.path(f"results/report/tables/{name}.csv") for name in STEERING_CSV_NAMES}
+    aggregate_generation(results, generators)
+    written = [*STEERING_CSV_NAMES, *GENERATION_CSV_NAMES]
+    csv_paths |= {name: results.path(f"results/report/tables/{name}.csv") for name in written}
+    synthetic_strip.write(results, generators)
     if with_player:
         synthetic_player.write(results)
     if with_figures:
@@ -75,11 +84,14 @@ def build_page(results: SyntheticResults, with_figures: bool = True, with_player
         "audio": [results.path(f"results/clips/{path}") for path in audio],
         "steering": synthetic_player.tracks_paths(results) if with_player else [],
         "steering_sounds": synthetic_player.sounds_paths(results) if with_player else [],
+        "generation": synthetic_strip.strip_paths(results, generators),
+        "generation_sounds": synthetic_strip.sounds_paths(results, generators),
     }
     outputs = {
         "page": page,
         "audio": [results.path(f"results/report/audio/{path}") for path in audio],
         "steering_sounds": synthetic_player.sounds_paths(results, in_report=True) if with_player else [],
+        "generation_sounds": synthetic_strip.sounds_paths(results, generators, in_report=True),
     }
     write_page(inputs, outputs, results.experiment())
     return page

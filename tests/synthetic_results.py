@@ -126,6 +126,7 @@ class SyntheticResults:
             "encoders": [{"name": e, "module": e, "options": {}, "card": card} for e in self.encoders],
             "attributes": [{"name": a, "module": a, "options": {}, "card": card} for a in self.attributes],
             "embeddings": [{"name": "crepe", "module": "crepe", "options": {}, "card": card}],
+            "generators": [],
             "prompts": None,
             "sae": {"expansions": self.expansions, "lams": self.lams, "l1_on": "normalised", "steps": 1500},
         }

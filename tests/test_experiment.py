@@ -63,6 +63,7 @@ def test_licences_that_restrict_use_have_to_be_accepted(config):
 
 def test_a_variant_brings_its_constants(config):
     config["encoders"] = [{"name": "encodec"}, {"name": "stereo", "module": "encodec", "model": "48khz"}]
+    config["generators"] = []
     config["objective"]["encoders"] = []
     mono, stereo = (entry["card"] for entry in experiment.resolve(config, SCHEMA)["encoders"])
     assert (mono["n_channels"], stereo["n_channels"]) == (1, 2)
@@ -75,6 +76,7 @@ def test_an_encoder_of_the_users_own_is_an_entry_like_others(config, tmp_path):
     (tmp_path / "mine.py").write_text(OWN_ENCODER)
     entry = {"name": "mine", "module": f"{tmp_path}/mine.py:Mine", "gain": 0.5, "weights": ["w.npy"]}
     config["encoders"] = [entry | {"frame_offset_frames": 0.25}]
+    config["generators"] = []
     config["objective"]["encoders"] = []
     (mine,) = experiment.resolve(config, SCHEMA)["encoders"]
     assert mine["options"] == {"gain": 0.5} and mine["weights"] == ["w.npy"]
@@ -212,6 +214,37 @@ def test_what_is_steered_is_filled_in(config):
 def test_what_cannot_be_steered_is_named(config, steering, says):
     config["steering"] = steering
     assert says in refusal(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"generators": [{"name": "a", "module": "diffrhythm"}]}, "generators[0]: 'encoder' is a required property"),
+        ({"generators": [{"name": "diffrhythm", "encoder": "mimi"}]}, "(diffrhythm).encoder: mimi is none of"),
+        (
+            {"generators": [{"name": "diffrhythm", "encoder": "encodec"}]},
+            "generates 64 numbers a frame, and encodec has 128",
+        ),
+        ({"generators": [{"name": "diffrhythm", "encoder": "diffrhythm_vae", "cell": "wide"}]}, "wide is none of best"),
+        ({"generators": [{"name": "tune", "encoder": "encodec"}]}, "there is no generators module 'tune'"),
+        ({"prompts": None}, "diffrhythm is told what to generate by `prompts`, and there are none"),
+        ({"encoders": [{"name": "encodec"}], "objective": {"encoders": []}}, "`generators: []` generates nothing"),
+        ({"generation": {"steps": 8}}, "generation.strip_steps: [8, 16, 24, 31] lie beyond the last step, which is 7"),
+        ({"generation": {"steering": {"steps": [32]}}}, "generation.steering.steps: [32] lie beyond the last step"),
+    ],
+)
+def test_what_cannot_be_generated_is_named(config, changes, says):
+    assert says in refusal(config | changes)
+
+
+def test_prompts_that_are_given_as_vectors_need_no_model_that_embeds_them(config):
+    (generator,) = experiment.resolve(config, SCHEMA)["generators"]
+    names = [file["name"] for file in generator["card"]["files"]]
+    assert "muq_mulan_large.bin" in names and generator["cell"] == "best"
+    config["generators"][0]["styles"] = "styles.npz"
+    (given,) = experiment.resolve(config, SCHEMA)["generators"]
+    assert [file["name"] for file in given["card"]["files"]] == names[:2]
+    assert given["card"]["prompt_files"] == []
 
 
 def test_weights_of_an_embedding_are_given_where_it_needs_them(config):

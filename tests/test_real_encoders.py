@@ -1,6 +1,6 @@
-"""The paper's three encoders through the whole workflow: files as released, fetched, verified, to the report.
+"""The paper's three encoders and its generator through the whole workflow: files as released, fetched, to the report.
 
-A fourth beside them is the one that the README shows how to write.
+A fourth encoder beside them is the one that the README shows how to write.
 """
 
 import hashlib
@@ -18,12 +18,14 @@ import torch
 import yaml
 
 import encodec_files
+import muq_files
 import oobleck
 import wavtokenizer_files
 from file_server import FileServer
 from slurm_cluster import wait_until
 from sonolens import plugins
 from sonolens.encoders import wavtokenizer
+from sonolens.generators.transformer import FlowTransformer, Sizes
 from workflow_project import ENVIRONMENT, ROOT, append, copy_of_the_project, planned, snakemake
 
 pytestmark = pytest.mark.workflow
@@ -32,6 +34,7 @@ WAVTOKENIZER = plugins.card("encoders", "wavtokenizer")["variants"]["medium_musi
 ENCODEC = plugins.card("encoders", "encodec")["variants"]["24khz"]["files"][0]["name"]
 HUB = "https://huggingface.co/novateur/WavTokenizer-medium-music-audio-75token/resolve/main/"
 D_LATENT = {"diffrhythm_vae": 64, "encodec": 128, "wavtokenizer": 512, "lapped": 128}
+STEERED = ["diffrhythm_vae", "encodec", "lapped"]
 HOP_S = {"diffrhythm_vae": 2048 / 44_100, "encodec": 320 / 24_000, "wavtokenizer": 320 / 24_000, "lapped": 0.008}
 
 
@@ -44,6 +47,29 @@ def released(tmp_path_factory) -> dict[str, Path]:
     write_wavtokenizer(folder, names)
     paths = {"vae_model.pt": folder / "vae_model.pt", ENCODEC: encodec_files.write(folder, "24khz")}
     return paths | {name: folder / name for name in names}
+
+
+@pytest.fixture(scope="module")
+def generator_files(tmp_path_factory) -> dict[str, str]:
+    """What DiffRhythm takes to generate from captions, in the released formats: narrow networks, three captions."""
+    folder = tmp_path_factory.mktemp("generator")
+    torch.manual_seed(0)
+    sizes = Sizes(d_model=32, depth=2, n_heads=2, d_ff=64, d_latent=64, d_text=512, n_text_blocks=1, n_tokens=364,
+                  max_frames=2048)  # fmt: skip
+    weights = {f"transformer.{key}": weight.half() for key, weight in FlowTransformer(sizes).state_dict().items()}
+    torch.save({"model_state_dict": weights}, folder / "cfm_model.pt")
+    np.save(folder / "vocal.npy", np.full((1, 512), 512**-0.5, np.float32))
+    muq_model, muq_tokenizer = muq_files.write_files(folder, ("muq.bin", "tokenizer.json"))
+    captions = [("a", "a slow horn"), ("b", "drums and bass, loud"), ("c", "a flute, far away")]
+    (folder / "captions.csv").write_text("ytid,caption\n" + "".join(f'{name},"{text}"\n' for name, text in captions))
+    cfm = folder / "cfm_model.pt"
+    return {
+        "cfm_model_1_2.pt": {"source": str(cfm), "sha256": sha256_of(cfm)},
+        "vocal.npy": str(folder / "vocal.npy"),
+        "muq_mulan_large.bin": str(muq_model),
+        "xlm_roberta_base_tokenizer.json": str(muq_tokenizer),
+        "musiccaps-public.csv": str(folder / "captions.csv"),
+    }
 
 
 def melody(sample_rate_hz: int, n_notes: int) -> np.ndarray:
@@ -93,7 +119,7 @@ def write_own_of_the_readme(folder: Path) -> None:
     (folder / "my_codec.py").write_text(code)
 
 
-def experiment(released: dict[str, Path], server: FileServer) -> dict:
+def experiment(released: dict[str, Path], generator_files: dict[str, str], server: FileServer) -> dict:
     vae = released["vae_model.pt"]
     return {
         "datasets": [{"name": "chorales", "minutes": 0.6, "clip_seconds": 3, "shards": 1}],
@@ -101,25 +127,28 @@ def experiment(released: dict[str, Path], server: FileServer) -> dict:
         "attributes": [{"name": "pitch", "model": "tiny"}, {"name": "amplitude"}],
         "sae": {"expansions": [1], "lams": [0.05]},
         "objective": {"encoders": [], "expansions": [], "lams": []},
-        "steering": {"cells": [{"name": "best", "encoders": ["encodec", "lapped"]}], "alphas": [30], "n_classes": 1}
+        "steering": {"cells": [{"name": "best", "encoders": STEERED}], "alphas": [30], "n_classes": 1}
         | {"clips": 1, "seconds": 0.5},
+        "prompts": {"name": "musiccaps", "n": 2},
+        "generators": [{"name": "diffrhythm", "encoder": "diffrhythm_vae", "n_frames": 20, "n_heads": 2}],
         "downloads": {
             "accepted_licences": ["stability-ai-community", "cc-by-nc-4.0"],
             "mirrors": {HUB: server.link("")},
             "files": {
                 "vae_model.pt": {"source": str(vae), "sha256": sha256_of(vae)},
                 ENCODEC: {"source": server.link(ENCODEC), "sha256": sha256_of(released[ENCODEC])},
-            },
+            }
+            | generator_files,
         },
     }
 
 
 @pytest.fixture(scope="module")
-def finished(released, server, tmp_path_factory) -> Path:
+def finished(released, generator_files, server, tmp_path_factory) -> Path:
     folder = copy_of_the_project(tmp_path_factory.mktemp("real"))
     smoke = yaml.safe_load((folder / "tests/smoke.yaml").read_text())
-    smoke["sae"] |= experiment(released, server)["sae"]
-    (folder / "changed.yaml").write_text(yaml.safe_dump(smoke | experiment(released, server) | {"sae": smoke["sae"]}))
+    own = experiment(released, generator_files, server)
+    (folder / "changed.yaml").write_text(yaml.safe_dump(smoke | own | {"sae": smoke["sae"] | own["sae"]}))
     write_own_of_the_readme(folder)
     snakemake(folder, overlay="changed.yaml")
     return folder
@@ -132,16 +161,42 @@ def test_the_report_has_a_cell_of_each_encoder(finished):
     page = (finished / "results/report/index.html").read_text()
     for licence in ("Stability AI Community License", "Attribution-NonCommercial 4.0", "MIT License"):
         assert licence in page
-    assert page.count("accepted in the config") == 2
+    assert page.count("accepted in the config") == 3
 
 
 def test_cells_of_a_released_and_of_an_own_encoder_are_steered(finished):
     steering = pd.read_csv(finished / "results/report/tables/steering.csv")
-    assert set(steering["encoder"]) == {"encodec", "lapped"}
+    assert set(steering["encoder"]) == set(STEERED)
     paper = steering[(steering["method"] == "probe") & (steering["class"] == "all")]
-    assert len(paper) == 2 * 2 and paper["displacement"].gt(0).all()
-    for encoder in ("encodec", "lapped"):
+    assert len(paper) == 3 * 2 and paper["displacement"].gt(0).all()
+    for encoder in STEERED:
         assert list((finished / f"results/report/steering/{encoder}/best").rglob("class~0/alpha~30.wav"))
+
+
+def test_diffrhythm_generates_from_captions_and_its_path_is_traced(finished):
+    folder = finished / "results/generation/diffrhythm"
+    prompts = pd.read_parquet(folder / "prompts.parquet")
+    assert len(prompts) == 2 and set(prompts["text"]) < {"a slow horn", "drums and bass, loud", "a flute, far away"}
+    vectors = np.stack(prompts["vector"])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    ends = [np.load(folder / f"traces/shard~{shard}.npy") for shard in range(2)]
+    assert [end.shape for end in ends] == [(1, 20, 64)] * 2 and np.isfinite(ends[0]).all()
+    generation = pd.read_csv(finished / "results/report/tables/generation.csv")
+    assert set(generation["generator"]) == {"diffrhythm"} and set(generation["step"]) == {0, 1, 2, 3}
+    for view in ("x_t", "end_estimate"):
+        assert (finished / f"results/report/generation/diffrhythm/prompt~0/{view}/step~3.wav").exists()
+    page = (finished / "results/report/index.html").read_text()
+    assert "DiffRhythm 1.2, 95 s" in page and "muq_mulan_large.bin" in page
+
+
+def test_an_edit_to_the_generator_generates_anew_and_trains_nothing(finished):
+    module = finished / "workflow_scripts/sonolens/generators/diffrhythm.py"
+    before = module.read_text()
+    append(module, "\n# a comment is an edit\n")
+    jobs = planned(finished, "changed.yaml")
+    module.write_text(before)
+    assert (jobs["embed_prompts"], jobs["trace_generation"]) == (1, 2)
+    assert not {"train_sae", "fit_probe", "steer_cell", "fetch_generator_weights"} & set(jobs)
 
 
 @pytest.mark.parametrize("encoder", D_LATENT)

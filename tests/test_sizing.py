@@ -251,12 +251,15 @@ def test_only_what_computes_on_a_gpu_asks_for_one():
         "train_codec", "evaluate_codec", "extract_latents", "label_frames_on_gpu", "train_sae", "decode_excerpts",
         "evaluate_sae_audio", "fit_probe", "trace_clips", "measure_frame_time",
         "encode_steering_excerpts", "embed_originals", "find_directions", "steer_cell", "render_steered",
+        "train_generator", "embed_prompts", "fit_shuffled_probe", "trace_generation", "render_generation",
+        "measure_samples", "steer_generation",
     }  # fmt: skip
 
 
 def test_what_can_be_resumed_knows_how_often_to_save():
     assert {rule for rule, text in resources().items() if "checkpoint_s=" in text} == {
         "train_codec", "extract_latents", "label_frames", "label_frames_on_gpu", "train_sae", "steer_cell",
+        "train_generator", "trace_generation", "measure_samples", "steer_generation",
     }  # fmt: skip
 
 

@@ -202,6 +202,38 @@ def test_a_changed_label_edge_refits_probes_and_trains_nothing(project):
     assert not {"train_sae", "label_frames", "extract_latents", "train_codec", "evaluate_sae_audio"} & set(jobs)
 
 
+def test_a_generation_is_traced_heard_measured_and_steered(finished):
+    tables_folder = finished / "results/report/tables"
+    generation = pd.read_csv(tables_folder / "generation.csv")
+    assert list(generation.columns[:7]) == ["generator", "attribute", "form", "step", "s", "s_low", "s_high"]
+    curves = generation.groupby(["attribute", "form", "view", "probe"]).size()
+    assert (curves == 4).all() and len(curves) == 3 * 2 * 4 * 2  # steps; attributes, forms, views, probes
+    samples = pd.read_csv(tables_folder / "generation_samples.csv")
+    assert set(samples["source"]) == {"generated", "noise", "codec", "test"}
+    steering = pd.read_csv(tables_folder / "generation_steering.csv")
+    assert set(steering["mode"]) == {"on", "once"} and set(steering["step"]) == {0, 3}
+    claims = pd.read_csv(tables_folder / "claims.csv")
+    assert claims["claim"].str.contains("pitch converges before").any()
+    for form in ("wav", "png"):
+        played = list((finished / "results/report/generation/miniflow").rglob(f"*.{form}"))
+        assert len(played) == 2 * 2  # steps, views
+    assert "strip" in (finished / "results/report/index.html").read_text()
+
+
+def test_an_edit_to_a_generator_trains_it_anew_and_nothing_else(project):
+    append(project / "workflow_scripts/sonolens/generators/miniflow.py", "\n# a comment is an edit\n")
+    jobs = planned(project)
+    assert (jobs["train_generator"], jobs["embed_prompts"], jobs["trace_generation"]) == (1, 1, 2)
+    assert (jobs["steer_generation"], jobs["measure_samples"], jobs["render_generation"]) == (3, 1, 1)
+    assert not {"train_sae", "fit_probe", "steer_cell", "extract_latents", "fit_shuffled_probe"} & set(jobs)
+
+
+def test_another_guidance_generates_anew_with_the_weights_that_are_there(project):
+    jobs = planned(project, changed_config(project, lambda config: config["generators"][0].update(guidance=3)))
+    assert jobs["trace_generation"] == 2
+    assert not {"train_generator", "fit_shuffled_probe"} & set(jobs)
+
+
 def test_a_deleted_cell_comes_back(project):
     shutil.rmtree(project / "results/saes/minivae/dim~64/lam~0.05")
     jobs = planned(project)
@@ -306,6 +338,7 @@ def test_the_bare_command_plans_the_papers_grid_once_licences_are_accepted(tmp_p
     jobs = job_counts(plan().stdout)
     assert (jobs["train_sae"], jobs["fit_probe"]) == (3 * 42, 3 * 42 * 3)
     assert (jobs["fetch_weights"], jobs["download_dataset"], jobs["fetch_prompts"]) == (4, 5, 1)
+    assert (jobs["fetch_generator_weights"], jobs["trace_generation"]) == (4, 50)
     assert "fetch_dataset" not in jobs
 
 

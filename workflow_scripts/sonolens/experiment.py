@@ -22,6 +22,7 @@ PLUGIN_LISTS = (
     ("encoders", "encoders", {"name", "module", "weights", "frame_offset_frames", "trained_on"}),
     ("attributes", "labels", {"name", "module"}),
     ("embeddings", "embeddings", {"name", "module", "weights"}),
+    ("generators", "generators", {"name", "module", "encoder", "cell"}),
 )
 
 
@@ -106,6 +107,8 @@ def _resolve_plugins(config: dict) -> None:
             entry["card"] = plugins.with_variant(card, options)
             if key == "encoders":
                 _resolve_encoder(entry, is_own, place)
+            if key == "generators":
+                _resolve_generator(entry)
 
 
 def _resolve_prompts(config: dict) -> None:
@@ -138,6 +141,45 @@ def _resolve_encoder(entry: dict, is_own: bool, place: str) -> None:
     if not card["trained"]:
         # of one that is not trained here, all options are read when encoding
         card["encode_only"] = list(card["options"]["properties"])
+
+
+def _resolve_generator(entry: dict) -> None:
+    """Without what prompts are embedded by, if they are given as they should become."""
+    card = entry["card"]
+    if "prompts_given_by" in card and entry["options"][card["prompts_given_by"]] is not None:
+        card["files"] = [file for file in card["files"] if file["name"] not in card["prompt_files"]]
+        card["prompt_files"] = []
+
+
+def _check_generation(config: dict) -> None:
+    """What `generators` and `generation` speak of exists, and fits."""
+    steered = config["steering"]["cells"]
+    for generator in config["generators"]:
+        place = f"generators ({generator['name']})"
+        encoders = names(config, "encoders")
+        if generator["encoder"] not in encoders:
+            known = ", ".join(encoders)
+            raise ConfigError(
+                f"{place}.encoder: {generator['encoder']} is none of {known}; `generators: []` generates nothing"
+            )
+        cells = [cell["name"] for cell in steered if generator["encoder"] in cell["encoders"]]
+        generator.setdefault("cell", cells[0] if cells else "best")
+        _refuse_unknown(f"{place}.cell (of steering.cells)", [generator["cell"]], cells)
+        card, d_latent = generator["card"], entry(config, "encoders", generator["encoder"])["card"]["d_latent"]
+        if "d_latent" in card and card["d_latent"] != d_latent:
+            raise ConfigError(
+                f"{place}.encoder: {generator['module']} generates {card['d_latent']} numbers a frame, and "
+                f"{generator['encoder']} has {d_latent}"
+            )
+        if card["prompts"] == "configured" and config["prompts"] is None:
+            raise ConfigError(
+                f"{place}: {generator['module']} is told what to generate by `prompts`, and there are none"
+            )
+    last = config["generation"]["steps"] - 1
+    for key, steps in (("strip_steps", config["generation"]), ("steering.steps", config["generation"]["steering"])):
+        beyond = [step for step in steps[key.rpartition(".")[2]] if step > last]
+        if beyond:
+            raise ConfigError(f"generation.{key}: {beyond} lie beyond the last step, which is {last}")
 
 
 def _check_embeddings(config: dict) -> None:
@@ -179,6 +221,7 @@ def _check_meaning(config: dict) -> None:
     """What a schema cannot say."""
     _check_embeddings(config)
     _check_steering(config)
+    _check_generation(config)
     total = sum(config["splits"].values())
     if not math.isclose(total, 1.0, abs_tol=1e-9):
         raise ConfigError(f"splits: train, validation and test add up to {total:g}, not to 1")
@@ -209,7 +252,8 @@ def resolve(config: dict, schema_path: str | Path) -> dict:
     _check_meaning(resolved)
     try:
         prompts = [resolved["prompts"]] if resolved["prompts"] else []
-        sources.refuse_unaccepted([*resolved["datasets"], *resolved["encoders"], *prompts], resolved["downloads"])
+        fetched = [*resolved["datasets"], *resolved["encoders"], *resolved["generators"], *prompts]
+        sources.refuse_unaccepted(fetched, resolved["downloads"])
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return resolved

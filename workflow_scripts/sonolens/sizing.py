@@ -236,6 +236,40 @@ def steering(hearing: Need, n_frames: float, n_features: int) -> Need:
     return hearing._replace(megabytes=hearing.megabytes + MARGIN * CODE_COPIES * 4 * n_frames * n_features / 1e6)
 
 
+class Flow(NamedTuple):
+    """What a generator's card says of its cost; without, that of a small one."""
+
+    flop_per_frame: float = 1e7  # of one velocity
+    network_mb: float = 200  # weights, and what it computes of one prompt
+    d_latent: int = 64
+    n_frames: int = 128
+
+
+def generating(flow: Flow, n_prompts: int, batch_prompts: int, n_points: int, n_features: int, device: str) -> Need:
+    """Paths of some prompts (tracing/trace.py): two velocities a point, and four views read by two sets of probes."""
+    reading_flop = 4 * 2 * n_features * (flow.d_latent + 6 * CLASSES)
+    flop = n_prompts * n_points * flow.n_frames * (2 * flow.flop_per_frame + reading_flop)
+    n_bytes = batch_prompts * flow.n_frames * flow.d_latent * 4 * 10 + n_prompts * flow.n_frames * flow.d_latent * 4
+    # of the model: the encoder's weights and the probes'
+    n_bytes += 4 * n_features * (4 * flow.d_latent + 12 * CLASSES)
+    process_mb = _torch_mb(device) + flow.network_mb * (1 + batch_prompts / 4)
+    return _need(process_mb, n_bytes, flop / _rate(FLOPS, device) + n_prompts * n_points * STEP_SECONDS)
+
+
+def training_flow(n_frames: int, d_latent: int) -> Need:
+    """A generator that the workflow trains (generators/miniflow.py).
+
+    How many steps it takes is its own affair: two hours, 150 s were measured, and it goes on where it was.
+    """
+    return _need(CUDA_MB, n_frames * TRAINING_TABLE_BYTES, 7200)
+
+
+def together(first: Need, *others: Need) -> Need:
+    """One job that does all of it in one process."""
+    needs = (first, *others)
+    return Need(sum(need.megabytes for need in needs), sum(need.seconds for need in needs))
+
+
 def _need(process_mb: float, n_bytes: float, seconds: float) -> Need:
     return Need(process_mb + MARGIN * n_bytes / 1e6, START_SECONDS + seconds)
 

@@ -179,7 +179,7 @@ def _refuse_unknown_names(entries: list[dict], downloads: dict) -> None:
     if not downloads["files"]:
         return
     # of entries that are commented out for now, too: only a misspelt name is an error
-    kinds = ("encoders", "datasets", "prompts")
+    kinds = ("encoders", "datasets", "prompts", "generators")
     cards = [plugins.card(kind, module) for kind in kinds for module in plugins.available(kind)]
     cards += [entry["card"] for entry in entries]
     names = sorted({file["name"] for card in cards for file in card_files(card)})
