@@ -37,6 +37,7 @@ include: "rules/labels.smk"
 include: "rules/saes.smk"
 include: "rules/probes.smk"
 include: "rules/steering.smk"
+include: "rules/generation.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 
@@ -45,4 +46,6 @@ report: "rules/report/workflow.rst"
 
 
 onsuccess:
-    finishing.forget_finished(lasting=["steer_cell"])
+    finishing.forget_finished(
+        lasting=["steer_cell", "trace_generation", "measure_samples", "steer_generation"]
+    )

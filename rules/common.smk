@@ -10,6 +10,8 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
+from snakemake.iocontainers import Wildcards
+
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
@@ -50,6 +52,11 @@ STEERED = [
     for cell in STEERING["cells"]
     if encoder in cell["encoders"]
 ]
+GENERATORS = experiment.names(EXPERIMENT, "generators")
+TRAINED_GENERATORS = [
+    entry["name"] for entry in EXPERIMENT["generators"] if entry["card"]["trained"]
+]
+GENERATION = EXPERIMENT["generation"]
 CELL = "results/saes/{encoder}/dim~{dim}/lam~{lam}"
 
 
@@ -69,6 +76,7 @@ wildcard_constraints:
     l1_on="normalised|hidden",
     steered=any_of([cell["name"] for cell in STEERING["cells"]]),
     embedding=any_of(EMBEDDINGS),
+    generator=any_of(GENERATORS),
 
 
 @cache
@@ -148,6 +156,19 @@ def hearing_code(script, *, embeddings=False):
 def embedding_code(script):
     """Input function: code of a script that loads the embedding of wildcard `embedding`."""
     return _plugin_code("embeddings", "embeddings", "embedding", script)
+
+
+def generator_code(script, *, hearing=False, embeddings=False):
+    """Input function: code of a script that loads the generator of wildcard `generator`; of one that also measures what
+    its encoder decodes, as hearing_code.
+    """
+    heard = of_generator(hearing_code(script, embeddings=embeddings))
+
+    def files(wildcards):
+        own = _reached(script, f"generators/{_generator(wildcards)['module']}")
+        return sorted({*own, *heard(wildcards)}) if hearing else own
+
+    return files
 
 
 def attribute_code(script):
@@ -311,12 +332,17 @@ def encoder_weights(wildcards):
     ]
 
 
-RELEASED_FILES = {
-    (entry["module"], file["name"]): sources.wanted(file, EXPERIMENT["downloads"])
-    for entry in EXPERIMENT["encoders"]
-    if not entry["card"]["trained"]
-    for file in entry["card"]["files"]
-}
+def _released_files(key):
+    return {
+        (entry["module"], file["name"]): sources.wanted(file, EXPERIMENT["downloads"])
+        for entry in EXPERIMENT[key]
+        if not entry["card"]["trained"]
+        for file in entry["card"]["files"]
+    }
+
+
+ENCODER_FILES, GENERATOR_FILES = _released_files("encoders"), _released_files("generators")
+RELEASED_FILES = ENCODER_FILES | GENERATOR_FILES
 
 
 def _identity(wanted):
@@ -402,6 +428,118 @@ def own_sums_of_dataset(wildcards):
     """Params function: the sums of a user's own files that stand in for some of the dataset's."""
     card = experiment.entry(EXPERIMENT, "datasets", wildcards.dataset)["card"]
     return sources.own_sums_of(card, EXPERIMENT["downloads"])
+
+
+def _generator(wildcards):
+    return experiment.entry(EXPERIMENT, "generators", wildcards.generator)
+
+
+def of_generator(value):
+    """What a function of wildcards `encoder` and `steered` gives for those that wildcard `generator` works on."""
+
+    def of_its_encoder(wildcards, *rest):
+        entry = _generator(wildcards)
+        known = {"encoder": entry["encoder"], "steered": entry["cell"]} | dict(wildcards.items())
+        return value(Wildcards(fromdict=known), *rest)
+
+    return of_its_encoder
+
+
+def generator_cell_file(pattern):
+    """Input function: `pattern` of the encoder and the cell that wildcard `generator` works on."""
+
+    def file(wildcards):
+        return pattern.format(**dict(wildcards.items()))
+
+    return of_generator(file)
+
+
+def generator_cell_files(pattern):
+    """Input function: the same for every attribute."""
+
+    def files(wildcards):
+        return expand(pattern, attribute=ATTRIBUTES, **dict(wildcards.items()))
+
+    return of_generator(files)
+
+
+def generator_own_files(pattern):
+    """Input function: `pattern` of wildcard `generator`, for every attribute and shard of prompts if it has one."""
+
+    def files(wildcards):
+        shards = range(GENERATION["shards"])
+        return expand(pattern, generator=wildcards.generator, attribute=ATTRIBUTES, shard=shards)
+
+    return files
+
+
+def generator_files(pattern):
+    """The same of all generators."""
+    shards = range(GENERATION["shards"])
+    return expand(pattern, generator=GENERATORS, attribute=ATTRIBUTES, shard=shards)
+
+
+def generator_option(what):
+    """Params function: "module", "options", "train_options" or "generate_options" of wildcard `generator`."""
+
+    def value(wildcards):
+        entry = _generator(wildcards)
+        if not what.endswith("_options"):
+            return entry[what]
+        later = entry["card"]["generate_only"] if entry["card"]["trained"] else entry["options"]
+        return {
+            name: option
+            for name, option in entry["options"].items()
+            if (name in later) == (what == "generate_options")
+        }
+
+    return value
+
+
+def generator_weights(wildcards):
+    """Input function: weights that wildcard `generator` generates with: trained by the workflow, or released files."""
+    return _generator_weights(wildcards, for_prompts=False)
+
+
+def prompt_weights(wildcards):
+    """Input function: files that the prompts of wildcard `generator` are embedded with."""
+    return _generator_weights(wildcards, for_prompts=True)
+
+
+def _generator_weights(wildcards, for_prompts):
+    entry = _generator(wildcards)
+    if entry["card"]["trained"]:
+        return [f"results/generators/{wildcards.generator}/weights.safetensors"]
+    embedding = entry["card"]["prompt_files"]
+    return [
+        f"resources/generators/{entry['module']}/{file['name']}"
+        for file in entry["card"]["files"]
+        if (file["name"] in embedding) == for_prompts
+    ]
+
+
+def generator_prompts(wildcards):
+    """Input function: the configured prompts, if wildcard `generator` is told what to generate by them."""
+    return prompt_files() if _generator(wildcards)["card"]["prompts"] == "configured" else []
+
+
+def given_vectors(wildcards):
+    """Input function: the user's own file of vectors for the prompts of wildcard `generator`, if there is one."""
+    entry = _generator(wildcards)
+    key = entry["card"]["prompts_given_by"] if "prompts_given_by" in entry["card"] else None
+    return [entry["options"][key]] if key and entry["options"][key] else []
+
+
+def strip_sounds(pattern):
+    """What the page plays of `pattern`, the folder of a generator's strip.json."""
+    return expand(
+        f"{pattern}/prompt~{{prompt}}/{{view}}/step~{{step}}.{{form}}",
+        prompt=range(GENERATION["strip_prompts"]),
+        view=["x_t", "end_estimate"],
+        step=GENERATION["strip_steps"],
+        form=["wav", "png"],
+        allow_missing=True,
+    )
 
 
 def encoder_files(pattern):
@@ -716,6 +854,11 @@ def joining(wildcards, input):
     return sizing.joining(input.labels, with_truth=False)
 
 
+def joining_one(wildcards, input):
+    """What a job of shuffle_labels needs."""
+    return sizing.joining([input.labels], with_truth=False)
+
+
 def checking(wildcards, input):
     """What a job of check_labels needs."""
     return sizing.joining(input.labels, with_truth=True)
@@ -833,6 +976,78 @@ def rendering(wildcards, input):
     """What a job of render_steered needs."""
     n_sounds = len(steered_sounds("{attribute}")) / 2  # each with its spectrogram
     return _hearing_steered(wildcards, n_sounds)
+
+
+def training_flow(wildcards, input):
+    """What a job of train_generator needs."""
+    return sizing.training_flow(*_scaled_frames(wildcards, input))
+
+
+def probing_shuffled(wildcards, input):
+    """What a job of fit_shuffled_probe needs: the cell may turn out to be any."""
+    return sizing.probing(
+        *_scaled_frames(wildcards, input),
+        max(_steered_dims(wildcards)),
+        max_epochs=EXPERIMENT["probes"]["max_epochs"],
+        batch_frames=EXPERIMENT["probes"]["batch_frames"],
+        device=EXPERIMENT["device"],
+    )
+
+
+def _generating(wildcards, n_prompts):
+    """What generating and reading so many prompts needs, and the seconds of sound that they are."""
+    card = _generator(wildcards)["card"]
+    flow = sizing.Flow(**{key: card[key] for key in sizing.Flow._fields if key in card})
+    encoder = _encoder_card(wildcards)
+    need = sizing.generating(
+        flow,
+        n_prompts,
+        GENERATION["batch_prompts"],
+        GENERATION["steps"],
+        max(_steered_dims(wildcards)),
+        EXPERIMENT["device"],
+    )
+    return need, n_prompts * flow.n_frames * encoder["hop_samples"] / encoder["sample_rate_hz"]
+
+
+def _n_prompts(wildcards):
+    entry = _generator(wildcards)
+    if entry["card"]["prompts"] == "configured":
+        return EXPERIMENT["prompts"]["n"]
+    return entry["options"]["prompts"]
+
+
+def tracing(wildcards, input):
+    """What a job of trace_generation needs."""
+    return _generating(wildcards, -(-_n_prompts(wildcards) // GENERATION["shards"]))[0]
+
+
+def _hearing_generated(wildcards, n_generated, n_heard):
+    need, seconds = _generating(wildcards, n_generated)
+    each = seconds / max(n_generated, 1)
+    sound = sizing.Audio(each / 3600, each, 0)
+    return sizing.together(need, hearing(wildcards, sound, each * n_heard, 0))
+
+
+def rendering_generation(wildcards, input):
+    """What a job of render_generation needs."""
+    n = GENERATION["strip_prompts"]
+    return _hearing_generated(wildcards, n, 2 * n * len(GENERATION["strip_steps"]))
+
+
+def measuring_samples(wildcards, input):
+    """What a job of measure_samples needs: what was generated, its noise, and excerpts."""
+    n = min(GENERATION["measured_prompts"], _n_prompts(wildcards))
+    return _hearing_generated(wildcards, n, 2 * n + STEERING["clips"])
+
+
+def steering_generation(wildcards, input):
+    """What a job of steer_generation needs: two modes, every class and step."""
+    wanted = classes_to_steer_to(wildcards)
+    n_classes = wanted if isinstance(wanted, int) else len(wanted)
+    n = min(GENERATION["steering"]["prompts"], _n_prompts(wildcards))
+    n *= 1 + 2 * n_classes * len(GENERATION["steering"]["steps"])
+    return _hearing_generated(wildcards, n, n)
 
 
 # The page shows the experiment; how its jobs run, and where its files come from, is no part of it.

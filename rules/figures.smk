@@ -435,3 +435,142 @@ rule figure_steering_example:
         runtime=minutes(10),
     script:
         "../workflow_scripts/figure_steering_example.py"
+
+
+rule figure_generation:
+    """When each attribute settles on the way from noise to music."""
+    input:
+        code=code("figure_generation.py"),
+        generation="results/tables/generation.parquet",
+        convergence="results/tables/generation_convergence.parquet",
+    output:
+        png=report(
+            "results/report/figures/generation.png",
+            caption="captions/generation.rst",
+            category="Generation",
+            labels={"figure": "What is settled when"},
+        ),
+        svg="results/report/figures/generation.svg",
+    log:
+        "logs/figure_generation.log",
+    benchmark:
+        "benchmarks/figure_generation.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        tolerance=GENERATION["tolerance"],
+    script:
+        "../workflow_scripts/figure_generation.py"
+
+
+rule figure_generation_controls:
+    """The same of paths that nobody took, and of probes that know nothing."""
+    input:
+        code=code("figure_generation_controls.py"),
+        generation="results/tables/generation.parquet",
+    output:
+        png=report(
+            "results/report/figures/generation_controls.png",
+            caption="captions/generation_controls.rst",
+            category="Generation",
+            labels={"figure": "Controls"},
+        ),
+        svg="results/report/figures/generation_controls.svg",
+    log:
+        "logs/figure_generation_controls.log",
+    benchmark:
+        "benchmarks/figure_generation_controls.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    script:
+        "../workflow_scripts/figure_generation_controls.py"
+
+
+rule figure_generation_classes:
+    """Class probabilities of one prompt over the steps."""
+    input:
+        code=code("figure_generation_classes.py"),
+        example="results/tables/generation_example.parquet",
+    output:
+        png=report(
+            "results/report/figures/generation_classes.png",
+            caption="captions/generation_classes.rst",
+            category="Generation",
+            labels={"figure": "One prompt"},
+        ),
+        svg="results/report/figures/generation_classes.svg",
+    log:
+        "logs/figure_generation_classes.log",
+    benchmark:
+        "benchmarks/figure_generation_classes.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    script:
+        "../workflow_scripts/figure_generation_classes.py"
+
+
+rule figure_generation_samples:
+    """Labels and distances of what was generated."""
+    input:
+        code=code("figure_generation_samples.py"),
+        samples="results/tables/generation_samples.parquet",
+        distances="results/tables/generation_distances.parquet",
+    output:
+        png=report(
+            "results/report/figures/generation_samples.png",
+            caption="captions/generation_samples.rst",
+            category="Generation",
+            labels={"figure": "What was generated"},
+        ),
+        svg="results/report/figures/generation_samples.svg",
+    log:
+        "logs/figure_generation_samples.log",
+    benchmark:
+        "benchmarks/figure_generation_samples.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    script:
+        "../workflow_scripts/figure_generation_samples.py"
+
+
+rule figure_generation_steering:
+    """What a control vector on the way does to the end."""
+    input:
+        code=code("figure_generation_steering.py"),
+        steering="results/tables/generation_steering.parquet",
+    output:
+        png=report(
+            "results/report/figures/generation_steering.png",
+            caption="captions/generation_steering.rst",
+            category="Generation",
+            labels={"figure": "Control vectors on the way"},
+        ),
+        svg="results/report/figures/generation_steering.svg",
+    log:
+        "logs/figure_generation_steering.log",
+    benchmark:
+        "benchmarks/figure_generation_steering.tsv"
+    conda:
+        "../envs/sonolens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    script:
+        "../workflow_scripts/figure_generation_steering.py"

@@ -1,5 +1,5 @@
 """
-Prompts: captions that music is described by, for models that generate it. Nothing is generated from them yet.
+Prompts: captions that music is described by, for models that generate it (generation.smk).
 
 Needs   nothing
 Makes   resources/prompts/{prompts}/captions.csv   as released

@@ -3,7 +3,7 @@ The report: metrics of all cells gathered into a few tables, the CSVs with the v
 page.
 
 Needs   results/saes/, results/probes/, results/objective/, results/codecs/, results/datasets/, results/labels/,
-        results/clips/, results/steering/, and for the audit everything
+        results/clips/, results/steering/, results/generation/, and for the audit everything
 Makes   results/tables/*.parquet      what the figures read
         results/report/tables/*.csv   what a user reads
         results/report/index.html     the page, with figures/ (figures.smk) and audio/ beside it
@@ -90,6 +90,11 @@ rule aggregate_tables:
         labels="results/labels/check.json",
         steering="results/tables/steering.parquet",
         steering_methods="results/tables/steering_methods.parquet",
+        generation="results/tables/generation.parquet",
+        convergence="results/tables/generation_convergence.parquet",
+        convergence_differences="results/tables/generation_differences.parquet",
+        generation_steering="results/tables/generation_steering.parquet",
+        generation_distances="results/tables/generation_distances.parquet",
     output:
         cells="results/report/tables/cells.csv",
         probes="results/report/tables/probes.csv",
@@ -122,6 +127,11 @@ REPORT_TABLES = [
     *rules.aggregate_tables.output,
     rules.aggregate_steering.output.steering,
     rules.aggregate_steering.output.methods,
+    rules.aggregate_generation.output.generation,
+    rules.aggregate_generation.output.convergence,
+    rules.aggregate_generation.output.samples,
+    rules.aggregate_generation.output.distances,
+    rules.aggregate_generation.output.steering,
 ]
 
 
@@ -136,6 +146,7 @@ rule audit_results:
         tables=REPORT_TABLES,
         figures=REPORT_FIGURES,
         steering=steered_files(f"{STEERED_SOUNDS}/tracks.json"),
+        generation=generator_files("results/generation/{generator}/strip/strip.json"),
         clips=encoder_files("results/clips/{encoder}/clips.json"),
         audio=expand(
             "results/clips/{encoder}/clip~{clip}/{stage}.wav",
@@ -183,6 +194,10 @@ rule write_report:
         ),
         steering=steered_files(f"{STEERED_SOUNDS}/tracks.json"),
         steering_sounds=steered_cell_sounds(STEERED_SOUNDS),
+        generation=generator_files("results/generation/{generator}/strip/strip.json"),
+        generation_sounds=expand(
+            strip_sounds("results/generation/{generator}/strip"), generator=GENERATORS
+        ),
     output:
         page="results/report/index.html",
         audio=expand(
@@ -193,6 +208,9 @@ rule write_report:
         ),
         steering_sounds=steered_cell_sounds(
             "results/report/steering/{encoder}/{steered}/{attribute}"
+        ),
+        generation_sounds=expand(
+            strip_sounds("results/report/generation/{generator}"), generator=GENERATORS
         ),
     log:
         "logs/write_report.log",
