@@ -307,6 +307,10 @@ def test_samples_are_nearer_to_the_test_split_than_the_noise_behind_them(folder,
     np.save(tmp_path / "ends.npy", generator.latents(flow.end(generator, noise, condition, 32)))
     sounds = list(measuring.sounds(PROMPTS, samples.Ends([tmp_path / "ends.npy"]), heard["excerpts"]))
     assert [one.source for one in sounds] == ["generated", "noise"] * 5 + ["codec"] * 2
+    of_drums = [PROMPTS[0]._replace(text="drums"), *PROMPTS[1:]]
+    others = list(measuring.sounds(of_drums, samples.Ends([tmp_path / "ends.npy"]), heard["excerpts"]))
+    assert [one.clip_id for one in others] == [one.clip_id for one in sounds[2:]]
+    np.testing.assert_array_equal(others[0].latents, sounds[2].latents)
     outputs = {"counts": str(tmp_path / "counts.parquet"), "distances": str(tmp_path / "distances.parquet")}
     test = samples.count_test_labels({"loudness": heard["labels"]}, classes, [heard["manifest"]], measured)
     stopped = resumption(folder=tmp_path / "saved")

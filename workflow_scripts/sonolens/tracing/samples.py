@@ -62,9 +62,15 @@ class Measuring(NamedTuple):
     references: list[EmbeddedReference]
 
     def sounds(self, prompts: Sequence[Prompt], ends: Ends, excerpts: Excerpts) -> Iterator[Sound]:
-        """What was generated, the noise behind it, and excerpts through the codec."""
-        generator = self.generator
+        """What was generated, the noise behind it, and excerpts through the codec.
+
+        A prompt that is nothing but a kind of recording which an attribute leaves out (drums) is passed over, as the
+        recordings of that kind are.
+        """
+        generator, left_out = self.generator, left_out_kinds(self.labellers)
         for number, prompt in enumerate(prompts):
+            if prompt.text in left_out:
+                continue
             nothing = np.zeros((generator.n_frames, 0), np.float32)
             yield Sound(GENERATED, prompt.clip_id, UNKNOWN_KIND, ends.of(number), nothing)
             noise = flow.noise([prompt.seed], generator.n_frames, generator.d_latent)
