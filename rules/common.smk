@@ -980,7 +980,14 @@ def rendering(wildcards, input):
 
 def training_flow(wildcards, input):
     """What a job of train_generator needs."""
-    return sizing.training_flow(*_scaled_frames(wildcards, input))
+    return sizing.training_flow(_scaled_frames(wildcards, input)[0], EXPERIMENT["device"])
+
+
+def embedding_prompts(wildcards, input):
+    """What a job of embed_prompts needs."""
+    card = _generator(wildcards)["card"]
+    has_model = "prompt_files" in card and bool(card["prompt_files"])
+    return sizing.embedding_prompts(has_model, EXPERIMENT["device"])
 
 
 def probing_shuffled(wildcards, input):

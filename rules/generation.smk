@@ -82,8 +82,8 @@ rule embed_prompts:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=memory(6000),
-        runtime=minutes(120),
+        mem_mb=memory(embedding_prompts),
+        runtime=minutes(embedding_prompts),
     params:
         module=generator_option("module"),
         options=generator_option("generate_options"),
@@ -342,7 +342,7 @@ rule aggregate_generation:
         "../envs/sonolens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(2000),
         runtime=minutes(60),
     params:
         generators=GENERATORS,

@@ -256,12 +256,18 @@ def generating(flow: Flow, n_prompts: int, batch_prompts: int, n_points: int, n_
     return _need(process_mb, n_bytes, flop / _rate(FLOPS, device) + n_prompts * n_points * STEP_SECONDS)
 
 
-def training_flow(n_frames: int, d_latent: int) -> Need:
+def training_flow(n_frames: int, device: str) -> Need:
     """A generator that the workflow trains (generators/miniflow.py).
 
-    How many steps it takes is its own affair: two hours, 150 s were measured, and it goes on where it was.
+    How many steps it takes is its own affair: two hours, 190 s were measured, and it goes on where it was.
     """
-    return _need(CUDA_MB, n_frames * TRAINING_TABLE_BYTES, 7200)
+    activations_mb = 1000  # measured 250
+    return _need(_torch_mb(device) + activations_mb, n_frames * TRAINING_TABLE_BYTES, 7200)
+
+
+def embedding_prompts(has_model: bool, device: str) -> Need:
+    """Prompts as vectors: looked up, or embedded one by one by MuQ-MuLan (measured 3.2 GB, 0.23 s each on a core)."""
+    return _need(_torch_mb(device) + (4500 if has_model else 0), 0, 3600 if has_model else 0)
 
 
 def together(first: Need, *others: Need) -> Need:

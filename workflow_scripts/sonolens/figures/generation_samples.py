@@ -18,6 +18,8 @@ LOOKS = {
     "generated": ("generated", {"color": style.BLUE, "lw": 2.0}),
 }
 NO_CLASS = -1
+# Its share stands below: beside it the others would be flat
+UNDEFINED = "unvoiced"
 AS_IS_LOOK = {"marker": "|", "markersize": 11, "markeredgewidth": 1.3, "lw": 0}
 
 
@@ -47,8 +49,9 @@ def draw(samples: pd.DataFrame, distances: pd.DataFrame) -> Figure:
 
 
 def _shares(axes: Axes, own: pd.DataFrame) -> None:
-    """A stepped line per source over the classes; below, what share of all frames has none."""
-    by_class = own[own["class_index"] != NO_CLASS].sort_values("class_index", kind="stable")
+    """A stepped line per source over the classes; below, what share of all frames has none, or is unvoiced."""
+    drawn = (own["class_index"] != NO_CLASS) & (own["class"] != UNDEFINED)
+    by_class = own[drawn].sort_values("class_index", kind="stable")
     names = by_class.drop_duplicates("class_index").set_index("class_index")["class"]
     for source, (_, options) in LOOKS.items():
         found = by_class[by_class["source"] == source]
@@ -60,11 +63,12 @@ def _shares(axes: Axes, own: pd.DataFrame) -> None:
     at, texts = class_axis.few(list(names), unit, n_shown=4)
     axes.set_xticks(names.index[at], texts)
     axes.set_ylim(bottom=0)
-    without = own[own["class_index"] == NO_CLASS].set_index("source")["share"]
-    listed = [f"{name} {100 * without[name]:.0f} %" for name in LOOKS if name in without]
     title = style.with_unit(own["attribute"].iloc[0], unit)
-    listing = textwrap.fill(", ".join(listed), 40)
-    axes.set_xlabel(f"{title}\nof all frames without a class:\n{listing}", fontsize=8)
+    is_undefined = own["class"] == UNDEFINED
+    said = "not drawn, unvoiced" if is_undefined.any() else "of all frames without a class"
+    apart = own[is_undefined if is_undefined.any() else own["class_index"] == NO_CLASS].set_index("source")["share"]
+    listed = [f"{name} {100 * apart[name]:.0f} %" for name in LOOKS if name in apart]
+    axes.set_xlabel(f"{title}\n{said}:\n{textwrap.fill(', '.join(listed), 40)}", fontsize=8)
 
 
 def _distances(figure: Figure, place: Axes, own: pd.DataFrame) -> None:
@@ -85,16 +89,24 @@ def _distances(figure: Figure, place: Axes, own: pd.DataFrame) -> None:
         axes.set_yticks(range(len(sources)), counts, fontsize=7.5)
         axes.set_ylim(len(sources) - 0.4, -0.6)
         axes.grid(False, axis="y")
-        axes.margins(x=0.45)
+        known = of_embedding[["distance", "distance_as_is"]].to_numpy()
+        known = known[np.isfinite(known)]
+        axes.set_xlim(known.min(initial=0.0), 1.45 * known.max(initial=1e-3))
         axes.set_xlabel(f"Fréchet distance\nby {embedding}", fontsize=8)
 
 
 def _bar(axes: Axes, y: float, row: pd.Series, colour: str) -> None:
-    """The distance as a bar with its number at the end, and a tick where it would lie had nothing been extrapolated."""
-    if np.isnan(row["distance"]):
-        axes.text(0, y, " too few windows", va="center", fontsize=7.5, color=style.GREY)
+    """The distance as a bar with its number at the end, and a tick where it would lie had nothing been extrapolated.
+
+    Of too few windows to extrapolate that place is all that is known: the distance is smaller.
+    """
+    as_is = row["distance_as_is"]
+    if np.isnan(as_is):
+        axes.text(0, y, " next to nothing sounds", va="center", fontsize=7.5, color=style.GREY)
         return
-    axes.barh(y, row["distance"], 0.6, color=colour)
-    axes.plot(row["distance_as_is"], y, color=style.BLACK, **AS_IS_LOOK)
-    end = max(row["distance"], row["distance_as_is"])
-    axes.annotate(f"{row['distance']:.3g}", (end, y), (5, 0), textcoords="offset points", va="center", fontsize=7.5)
+    end, text = as_is, f"< {as_is:.3g}"
+    if not np.isnan(row["distance"]):
+        axes.barh(y, row["distance"], 0.6, color=colour)
+        end, text = max(row["distance"], as_is), f"{row['distance']:.3g}"
+    axes.plot(as_is, y, color=style.BLACK, **AS_IS_LOOK)
+    axes.annotate(text, (end, y), (5, 0), textcoords="offset points", va="center", fontsize=7.5)
