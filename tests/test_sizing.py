@@ -30,6 +30,13 @@ def steering(n_sounds: int) -> sizing.Need:
     return sizing.steering(heard, 125, 2048)
 
 
+def generating(n_generated: int, n_heard: int = 0) -> sizing.Need:
+    """Of the demo: 128 frames, 2.56 s, of a cell of at most 2048 features."""
+    need = sizing.generating(sizing.Flow(), n_generated, 6, 32, 2048, "cpu")
+    sound = sizing.Audio(2.56 / 3600, 2.56, 0)
+    return sizing.together(need, sizing.hearing(sound, 2.56 * n_heard, 16_000, SMALL, "cpu")) if n_heard else need
+
+
 # Megabytes (max_rss) and seconds of the demo on a core of an AMD Zen 5, the largest of several jobs each.
 MEASURED_IN_THE_DEMO = {
     "train_sae, 256 features": (sizing.training(DEMO_FRAMES, 64, 256, **DEMO_GRID), 576, 8),
@@ -48,6 +55,11 @@ MEASURED_IN_THE_DEMO = {
     "encode_steering_excerpts": (sizing.hearing(TEST, 15, 16_000, SMALL, "cpu"), 590, 12),
     "embed_originals": (sizing.labelling(TEST, True, "cpu"), 523, 10),
     "steer_cell": (steering(60 * 6), 628, 256),
+    "train_generator": (sizing.training_flow(DEMO_FRAMES, "cpu"), 725, 182),
+    "trace_generation": (generating(18), 594, 12),
+    "render_generation": (generating(2, 20), 593, 17),
+    "measure_samples": (generating(36, 78), 827, 25),
+    "steer_generation": (generating(6 * 21, 6 * 21), 785, 103),
 }
 # The same functions on more frames (64 wide, one step or two epochs): megabytes without the pages of mapped files, of
 # which 256 bytes a frame are in max_rss and can be given back.
@@ -114,6 +126,12 @@ def test_later_attempts_ask_for_more_up_to_what_the_cluster_grants():
             sizing.hearing(TEST, 60, 16_000, sizing.Network(1500, 0.25), "cpu"),
         ),
         (sizing.scaling(10**5, 64), sizing.scaling(10**7, 64)),
+        (generating(10), generating(1000)),
+        (
+            sizing.generating(sizing.Flow(), 10, 4, 32, 1024, "cuda"),
+            sizing.generating(sizing.Flow(2.5e9, 5600, 64, 2048), 10, 4, 32, 1024, "cuda"),
+        ),
+        (sizing.embedding_prompts(False, "cpu"), sizing.embedding_prompts(True, "cpu")),
     ],
 )
 def test_more_data_and_wider_dictionaries_need_more(smaller, larger):
