@@ -15,6 +15,7 @@ from sonolens.jobs.interruption import Interrupted
 from sonolens.latents import Scaling, measure_scaling
 from sonolens.tracing import prompts
 from sonolens.tracing.schemas import FLOW_HISTORY, PROMPT_VECTORS
+from test_resume import stop_at
 
 D, N = 6, 12
 
@@ -158,14 +159,23 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(inputs, tmp_path, r
     (tmp_path / "b").mkdir()
     whole = trained(inputs, tmp_path / "a")
     stopped = resumption(folder=tmp_path / "saved")
-    stopped.deadline = 0.0  # long past: it leaves after its first step
+    stop_at(stopped, 5)
     with pytest.raises(Interrupted):
         trained(inputs, tmp_path / "b", stopped)
     resumed = resumption(folder=tmp_path / "saved")
     parts = trained(inputs, tmp_path / "b", resumed)
-    assert ("resumed", "at step 1 of 12") in resumed.told
+    assert ("resumed", "at step 5 of 12") in resumed.told
     for name in ("weights", "history"):
         assert Path(whole[name]).read_bytes() == Path(parts[name]).read_bytes(), name
+
+
+def test_data_is_what_is_there_at_time_one():
+    now, seen = miniflow._Training(miniflow.FlowTransformer(miniflow.sizes_of(options(), D)), 0), []
+    now.net.register_forward_pre_hook(lambda _, given: seen.append((given[0], given[3])))
+    miniflow._step(now, torch.full((50, N, D), 1000.0), torch.zeros(50, miniflow.D_CONDITION), "cpu")
+    ((x, t),) = seen
+    torch.testing.assert_close(x.float().mean(dim=(1, 2)), 1000 * t, rtol=0.02, atol=2)
+    assert 0.35 < float(t.median()) < 0.65 and t.min() < 0.2 and t.max() > 0.8
 
 
 def test_the_average_follows_the_weights(inputs, tmp_path):

@@ -247,6 +247,10 @@ def test_the_strip_holds_sound_spectrogram_and_likeliest_classes(folder, tmp_pat
     audio, rate_hz = soundfile.read(path.parent / sounds[2]["wav"])
     assert rate_hz == RATE_HZ
     np.testing.assert_allclose(audio, np.clip(end[0].reshape(-1), -1, 1), atol=1e-4)
+    start = next(flow.walk(Towards(), noise, condition, POINTS))
+    for entry, state in zip(sounds[:2], (start.x, start.end_estimate), strict=True):
+        audio, _ = soundfile.read(path.parent / entry["wav"])
+        np.testing.assert_allclose(audio, np.clip(Towards().latents(state).reshape(-1), -1, 1), atol=1e-4)
     probabilities = made.reader.read(end)[0][0]
     likeliest = {"name": "abcdefg"[probabilities.argmax()], "probability": pytest.approx(probabilities.max(), abs=1e-4)}
     assert sounds[2]["classes"]["loudness"] == likeliest
@@ -259,11 +263,12 @@ def test_the_strip_holds_sound_spectrogram_and_likeliest_classes(folder, tmp_pat
 def heard(folder, tmp_path):
     """Test recordings, excerpts of them, moments of their embeddings, and fine labels in two shards."""
     rows, labels = [], []
-    for number, kind in enumerate(["solo", "mix", "drums"]):
+    for number, kind in enumerate(["solo", "mix", "drums", "solo"]):
+        split = "train" if number == 3 else "test"
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, recording(220.0 * (number + 1), 0.2), RATE_HZ)
         rows.append(
-            {"clip_id": f"toy/{number}", "dataset": "toy", "path": str(path), "group": str(number), "split": "test"}
+            {"clip_id": f"toy/{number}", "dataset": "toy", "path": str(path), "group": str(number), "split": split}
             | {"shard": number % 2, "duration_s": 1.2, "sample_rate_hz": RATE_HZ, "n_channels": 1, "kind": kind}
             | dict.fromkeys(("instrument", "truth_f0_path", "truth_notes_path", "sha256"), "")
         )
@@ -291,7 +296,7 @@ def heard(folder, tmp_path):
 def test_labels_of_the_test_split_are_counted_shard_by_shard(folder, heard):
     classes = {"loudness": bins.read(folder / "loudness.json")}
     found = samples.count_test_labels({"loudness": heard["labels"]}, classes, [heard["manifest"]], labellers())
-    assert set(found["clip_id"]) == {"toy/0", "toy/1"}, "drums have no pitch"
+    assert set(found["clip_id"]) == {"toy/0", "toy/1"}, "drums have no pitch, and the last is not of the test split"
     assert set(found["source"]) == {"test"}
     own = found[found["clip_id"] == "toy/1"].set_index("class_index")["n_frames"]
     assert own.to_dict() == {0: 2, 6: 1, -1: 1}
