@@ -85,6 +85,7 @@ def experiment(server: FileServer, damp: Path | None) -> dict:
             {"name": "maestro", "hours": 20 / 3600, "shards": 1},
         ],
         "prompts": {"name": "musiccaps", "n": 10},
+        "generators": [],
         "sae": {"expansions": [1], "lams": [0.05]},
         "objective": {"encoders": [], "expansions": [], "lams": []},
         "steering": {"cells": []},

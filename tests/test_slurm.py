@@ -79,6 +79,7 @@ def test_released_files_are_fetched_where_snakemake_was_started(copied, tmp_path
     own = {"source": str(released), "sha256": hashlib.sha256(released.read_bytes()).hexdigest()}
     overlay = copied.laid_over(
         encoders=[{"name": "encodec"}],
+        generators=[],
         objective={"encoders": []},
         downloads={"accepted_licences": ["cc-by-nc-4.0"], "files": {name: own}},
     )
