@@ -25,7 +25,7 @@ UNTOUCHED |= {"label_frames", "label_frames_on_gpu", "fit_bins", "align_labels",
 UNTOUCHED |= {"decode_excerpts", "train_objective_sae", "fit_objective_probe", "measure_frame_time"}
 UNTOUCHED |= {"encode_steering_excerpts", "embed_originals"}
 # Have nothing to fetch for the demo (tests/test_real_encoders.py, tests/test_paper_data.py)
-LOCAL = {"fetch_weights", "download_dataset", "fetch_prompts", "choose_prompts"}
+LOCAL = {"fetch_weights", "fetch_generator_weights", "download_dataset", "fetch_prompts", "choose_prompts"}
 
 
 def test_one_edit_names_partition_and_model_for_every_rule_with_a_gpu(tmp_path):
