@@ -225,7 +225,10 @@ def test_what_cannot_be_steered_is_named(config, steering, says):
             {"generators": [{"name": "diffrhythm", "encoder": "encodec"}]},
             "generates 64 numbers a frame, and encodec has 128",
         ),
-        ({"generators": [{"name": "diffrhythm", "encoder": "diffrhythm_vae", "cell": "wide"}]}, "wide is none of best"),
+        (
+            {"generators": [{"name": "diffrhythm", "encoder": "diffrhythm_vae", "cell": "wide"}]},
+            "wide is none of steering.cells that are of diffrhythm_vae (best)",
+        ),
         ({"generators": [{"name": "tune", "encoder": "encodec"}]}, "there is no generators module 'tune'"),
         ({"prompts": None}, "diffrhythm is told what to generate by `prompts`, and there are none"),
         ({"encoders": [{"name": "encodec"}], "objective": {"encoders": []}}, "`generators: []` generates nothing"),

@@ -164,7 +164,11 @@ def _check_generation(config: dict) -> None:
             )
         cells = [cell["name"] for cell in steered if generator["encoder"] in cell["encoders"]]
         generator.setdefault("cell", cells[0] if cells else "best")
-        _refuse_unknown(f"{place}.cell (of steering.cells)", [generator["cell"]], cells)
+        if generator["cell"] not in cells:
+            raise ConfigError(
+                f"{place}.cell: {generator['cell']} is none of steering.cells that are of {generator['encoder']} "
+                f"({', '.join(cells) or 'there are none'}); `generators: []` generates nothing"
+            )
         card, d_latent = generator["card"], entry(config, "encoders", generator["encoder"])["card"]["d_latent"]
         if "d_latent" in card and card["d_latent"] != d_latent:
             raise ConfigError(
