@@ -168,8 +168,7 @@ def own_doing(differences: pd.DataFrame, generator: str, attribute: str, form: s
         "Mean over t of s on the path less s on the straight line from its noise to its end: above zero, classes are "
         "there earlier than the way alone would bring them, below zero later. "
     )
-    is_apart = row.low > 0 or row.high < 0
-    return _on_difference(OWN_DOING, tested_on, "area between the curves", row, is_apart, how)
+    return _on_difference(OWN_DOING, tested_on, "area between the curves", row, _is_apart(row), how)
 
 
 def of_true_labels(differences: pd.DataFrame, generator: str, attribute: str, form: str) -> Finding:
@@ -185,8 +184,12 @@ def of_true_labels(differences: pd.DataFrame, generator: str, attribute: str, fo
         "Convergence step by the fitted probe less that by the one of shuffled labels; the area between their curves "
         f"is {area.difference:.3f} ({area.low:.3f} to {area.high:.3f}). "
     ).replace("-", "−")
-    is_apart = row.low > 0 or row.high < 0
-    return _on_difference(TRUE_LABELS, tested_on, "difference of steps", row, is_apart, how)
+    return _on_difference(TRUE_LABELS, tested_on, "difference of steps", row, _is_apart(row), how)
+
+
+def _is_apart(row) -> bool:
+    """Whether the interval of a difference leaves out zero."""
+    return row.low > 0 or row.high < 0
 
 
 def nearer(distances: pd.DataFrame, generator: str) -> Iterator[Finding]:
