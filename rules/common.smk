@@ -721,15 +721,42 @@ def aligned_labels_of_encoder(wildcards):
     )
 
 
+def of_attributes(pattern):
+    """`pattern` for every attribute, in the config's order; its other wildcards stay."""
+    return expand(pattern, attribute=ATTRIBUTES, allow_missing=True)
+
+
 def cell_identity(wildcards):
-    """Params function: which probe it is, as its metrics say it."""
+    """Params function: which cell it is, as the metrics of its probes say it."""
     known = dict(wildcards.items())
     return {
         "encoder": known["encoder"],
-        "attribute": known["attribute"] if "attribute" in known else ATTRIBUTES[0],
         "dim": int(known["dim"]) if "dim" in known else None,
         "lam": float(known["lam"]) if "lam" in known else None,
     }
+
+
+SAE_TRAINING = {
+    key: EXPERIMENT["sae"][key]
+    for key in (
+        "steps",
+        "batch_frames",
+        "learning_rate",
+        "warmup_share",
+        "decay_share",
+        "lam_warmup_share",
+        "max_gradient_norm",
+        "unit_norm_decoder",
+        "resample_steps",
+        "precision",
+        "history_rows",
+    )
+} | {"seed": SEED}
+
+
+def objective_training(wildcards):
+    """Params function: how a cell is trained with the reading of the L1 term that wildcard `l1_on` says."""
+    return SAE_TRAINING | {"l1_on": wildcards.l1_on}
 
 
 PROBE_FITTING = {
@@ -878,10 +905,11 @@ def training(wildcards, input):
 
 
 def probing(wildcards, input):
-    """What a job of fit_probe, fit_raw_probe or fit_objective_probe needs."""
+    """What a job of fit_probes, fit_raw_probes or fit_objective_probe needs."""
     return sizing.probing(
         *_scaled_frames(wildcards, input),
         cell_identity(wildcards)["dim"],
+        n_attributes=len(ATTRIBUTES),
         max_epochs=EXPERIMENT["probes"]["max_epochs"],
         batch_frames=EXPERIMENT["probes"]["batch_frames"],
         device=EXPERIMENT["device"],
@@ -947,6 +975,7 @@ def finding_directions(wildcards, input):
     return sizing.probing(
         *_scaled_frames(wildcards, input),
         max(_steered_dims(wildcards)),
+        n_attributes=1,
         max_epochs=1,
         batch_frames=EXPERIMENT["probes"]["batch_frames"],
         device=EXPERIMENT["device"],
@@ -991,10 +1020,11 @@ def embedding_prompts(wildcards, input):
 
 
 def probing_shuffled(wildcards, input):
-    """What a job of fit_shuffled_probe needs: the cell may turn out to be any."""
+    """What a job of fit_shuffled_probes needs: the cell may turn out to be any."""
     return sizing.probing(
         *_scaled_frames(wildcards, input),
         max(_steered_dims(wildcards)),
+        n_attributes=len(ATTRIBUTES),
         max_epochs=EXPERIMENT["probes"]["max_epochs"],
         batch_frames=EXPERIMENT["probes"]["batch_frames"],
         device=EXPERIMENT["device"],

@@ -117,29 +117,30 @@ rule shuffle_labels:
         "../workflow_scripts/shuffle_labels.py"
 
 
-use rule fit_probe as fit_shuffled_probe with:
+use rule fit_probes as fit_shuffled_probes with:
     input:
-        code=code("fit_probe.py"),
+        code=code("fit_probes.py"),
         latents=of_generator(encoder_latents),
         frames=of_generator(encoder_frames),
         manifests=manifests(),
         scaling=generator_cell_file("results/latents/{encoder}/scaling.json"),
-        labels=f"{GENERATION_FOLDER}/shuffled/{{attribute}}/labels.parquet",
-        bins="results/labels/{attribute}/bins.json",
+        labels=of_attributes(f"{GENERATION_FOLDER}/shuffled/{{attribute}}/labels.parquet"),
+        bins=of_attributes("results/labels/{attribute}/bins.json"),
         model=generator_cell_file(f"{STEERED_OF_GENERATOR}/model.safetensors"),
     output:
-        probe=f"{GENERATION_FOLDER}/shuffled/{{attribute}}/probe.safetensors",
-        metrics=f"{GENERATION_FOLDER}/shuffled/{{attribute}}/metrics.json",
-        confusion=f"{GENERATION_FOLDER}/shuffled/{{attribute}}/confusion.npy",
+        probe=of_attributes(f"{GENERATION_FOLDER}/shuffled/{{attribute}}/probe.safetensors"),
+        metrics=of_attributes(f"{GENERATION_FOLDER}/shuffled/{{attribute}}/metrics.json"),
+        confusion=of_attributes(f"{GENERATION_FOLDER}/shuffled/{{attribute}}/confusion.npy"),
     log:
-        "logs/fit_shuffled_probe/{generator}/{attribute}.log",
+        "logs/fit_shuffled_probes/{generator}.log",
     benchmark:
-        "benchmarks/fit_shuffled_probe/{generator}/{attribute}.tsv"
+        "benchmarks/fit_shuffled_probes/{generator}.tsv"
     resources:
         gpu=1,
         mem_mb=memory(of_generator(probing_shuffled)),
         runtime=minutes(of_generator(probing_shuffled)),
     params:
+        attributes=ATTRIBUTES,
         identity=of_generator(cell_identity),
         fitting=PROBE_FITTING,
         contribution_rows=EXPERIMENT["probes"]["contribution_rows"],

@@ -1,5 +1,5 @@
 """
-Probes: one linear classifier per (cell, attribute), the same on raw latents, and what the best cell hears in a clip.
+Probes: a linear classifier per (cell, attribute), the same on raw latents, and what the best cell hears in a clip.
 
 Needs   results/saes/…, results/labels/{attribute}/aligned/{encoder}.parquet
 Makes   results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/   probe.safetensors, metrics.json, confusion.npy,
@@ -12,26 +12,26 @@ Makes   results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}/   probe.safete
 PROBE = "results/probes/{encoder}/dim~{dim}/lam~{lam}/{attribute}"
 
 
-rule fit_probe:
-    """One probe: one attribute from the codes of one cell."""
+rule fit_probes:
+    """Probes of all attributes from the codes of one cell, fitted on one pass; each is what it would be alone."""
     input:
-        code=code("fit_probe.py"),
+        code=code("fit_probes.py"),
         latents=encoder_latents,
         frames=encoder_frames,
         manifests=manifests(),
         scaling="results/latents/{encoder}/scaling.json",
-        labels="results/labels/{attribute}/aligned/{encoder}.parquet",
-        bins="results/labels/{attribute}/bins.json",
+        labels=aligned_labels_of_encoder,
+        bins=of_attributes("results/labels/{attribute}/bins.json"),
         model=f"{CELL}/model.safetensors",
     output:
-        probe=f"{PROBE}/probe.safetensors",
-        metrics=f"{PROBE}/metrics.json",
-        confusion=f"{PROBE}/confusion.npy",
-        contributions=f"{PROBE}/contributions.parquet",
+        probe=of_attributes(f"{PROBE}/probe.safetensors"),
+        metrics=of_attributes(f"{PROBE}/metrics.json"),
+        confusion=of_attributes(f"{PROBE}/confusion.npy"),
+        contributions=of_attributes(f"{PROBE}/contributions.parquet"),
     log:
-        "logs/fit_probe/{encoder}/dim~{dim}/lam~{lam}/{attribute}.log",
+        "logs/fit_probes/{encoder}/dim~{dim}/lam~{lam}.log",
     benchmark:
-        "benchmarks/fit_probe/{encoder}/dim~{dim}/lam~{lam}/{attribute}.tsv"
+        "benchmarks/fit_probes/{encoder}/dim~{dim}/lam~{lam}.tsv"
     conda:
         "../envs/sonolens.yaml"
     threads: 1
@@ -40,51 +40,58 @@ rule fit_probe:
         mem_mb=memory(probing),
         runtime=minutes(probing),
     params:
+        attributes=ATTRIBUTES,
         identity=cell_identity,
         fitting=PROBE_FITTING,
         contribution_rows=EXPERIMENT["probes"]["contribution_rows"],
         device=EXPERIMENT["device"],
     script:
-        "../workflow_scripts/fit_probe.py"
+        "../workflow_scripts/fit_probes.py"
 
 
-use rule fit_probe as fit_raw_probe with:
+use rule fit_probes as fit_raw_probes with:
     input:
-        code=code("fit_probe.py"),
+        code=code("fit_probes.py"),
         latents=encoder_latents,
         frames=encoder_frames,
         manifests=manifests(),
         scaling="results/latents/{encoder}/scaling.json",
-        labels="results/labels/{attribute}/aligned/{encoder}.parquet",
-        bins="results/labels/{attribute}/bins.json",
+        labels=aligned_labels_of_encoder,
+        bins=of_attributes("results/labels/{attribute}/bins.json"),
     output:
-        probe="results/probes/{encoder}/raw/{attribute}/probe.safetensors",
-        metrics="results/probes/{encoder}/raw/{attribute}/metrics.json",
-        confusion="results/probes/{encoder}/raw/{attribute}/confusion.npy",
+        probe=of_attributes("results/probes/{encoder}/raw/{attribute}/probe.safetensors"),
+        metrics=of_attributes("results/probes/{encoder}/raw/{attribute}/metrics.json"),
+        confusion=of_attributes("results/probes/{encoder}/raw/{attribute}/confusion.npy"),
     log:
-        "logs/fit_raw_probe/{encoder}/{attribute}.log",
+        "logs/fit_raw_probes/{encoder}.log",
     benchmark:
-        "benchmarks/fit_raw_probe/{encoder}/{attribute}.tsv"
+        "benchmarks/fit_raw_probes/{encoder}.tsv"
 
 
-use rule fit_probe as fit_objective_probe with:
+use rule fit_probes as fit_objective_probe with:
     input:
-        code=code("fit_probe.py"),
+        code=code("fit_probes.py"),
         latents=encoder_latents,
         frames=encoder_frames,
         manifests=manifests(),
         scaling="results/latents/{encoder}/scaling.json",
-        labels=f"results/labels/{ATTRIBUTES[0]}/aligned/{{encoder}}.parquet",
-        bins=f"results/labels/{ATTRIBUTES[0]}/bins.json",
+        labels=[f"results/labels/{ATTRIBUTES[0]}/aligned/{{encoder}}.parquet"],
+        bins=[f"results/labels/{ATTRIBUTES[0]}/bins.json"],
         model=rules.train_objective_sae.output.model,
     output:
-        probe="results/objective/{l1_on}/{encoder}/dim~{dim}/lam~{lam}/probe.safetensors",
-        metrics="results/objective/{l1_on}/{encoder}/dim~{dim}/lam~{lam}/probe_metrics.json",
-        confusion="results/objective/{l1_on}/{encoder}/dim~{dim}/lam~{lam}/probe_confusion.npy",
+        probe=["results/objective/{l1_on}/{encoder}/dim~{dim}/lam~{lam}/probe.safetensors"],
+        metrics=["results/objective/{l1_on}/{encoder}/dim~{dim}/lam~{lam}/probe_metrics.json"],
+        confusion=["results/objective/{l1_on}/{encoder}/dim~{dim}/lam~{lam}/probe_confusion.npy"],
     log:
         "logs/fit_objective_probe/{l1_on}/{encoder}/dim~{dim}/lam~{lam}.log",
     benchmark:
         "benchmarks/fit_objective_probe/{l1_on}/{encoder}/dim~{dim}/lam~{lam}.tsv"
+    params:
+        attributes=ATTRIBUTES[:1],
+        identity=cell_identity,
+        fitting=PROBE_FITTING,
+        contribution_rows=EXPERIMENT["probes"]["contribution_rows"],
+        device=EXPERIMENT["device"],
 
 
 rule select_cell:
@@ -120,7 +127,7 @@ rule trace_clips:
         weights=encoder_weights,
         frame_time="results/latents/{encoder}/frame_time.json",
         labels=aligned_labels_of_encoder,
-        bins=expand("results/labels/{attribute}/bins.json", attribute=ATTRIBUTES),
+        bins=of_attributes("results/labels/{attribute}/bins.json"),
         models=encoder_cell_files(f"{CELL}/model.safetensors"),
         probes=encoder_cell_files(f"{PROBE}/probe.safetensors"),
     output:

@@ -35,14 +35,7 @@ rule train_sae:
         runtime=minutes(training),
         checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
     params:
-        l1_on=EXPERIMENT["sae"]["l1_on"],
-        steps=EXPERIMENT["sae"]["steps"],
-        batch_frames=EXPERIMENT["sae"]["batch_frames"],
-        learning_rate=EXPERIMENT["sae"]["learning_rate"],
-        warmup_share=EXPERIMENT["sae"]["warmup_share"],
-        decay_share=EXPERIMENT["sae"]["decay_share"],
-        history_rows=EXPERIMENT["sae"]["history_rows"],
-        seed=SEED,
+        training=SAE_TRAINING | {"l1_on": EXPERIMENT["sae"]["l1_on"]},
         device=EXPERIMENT["device"],
     script:
         "../workflow_scripts/train_sae.py"
@@ -59,14 +52,7 @@ use rule train_sae as train_objective_sae with:
     benchmark:
         "benchmarks/train_objective_sae/{l1_on}/{encoder}/dim~{dim}/lam~{lam}.tsv"
     params:
-        l1_on="{l1_on}",
-        steps=EXPERIMENT["sae"]["steps"],
-        batch_frames=EXPERIMENT["sae"]["batch_frames"],
-        learning_rate=EXPERIMENT["sae"]["learning_rate"],
-        warmup_share=EXPERIMENT["sae"]["warmup_share"],
-        decay_share=EXPERIMENT["sae"]["decay_share"],
-        history_rows=EXPERIMENT["sae"]["history_rows"],
-        seed=SEED,
+        training=objective_training,
         device=EXPERIMENT["device"],
 
 

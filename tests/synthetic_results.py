@@ -206,6 +206,7 @@ def _write_cell(results, folder: str, encoder: str, dim: int, lam: float, l1_on:
             "mse": D_LATENT * (1 - explained * rise), "l1": 20 * rise, "learning_rate": 1e-3,
             "validation_explained_variance": explained * rise, "validation_sparsity": 0.5 + (sparsity - 0.5) * rise,
             "validation_l0": dim * (1 - sparsity), "validation_hidden_norm": norm, "dead_share": dead * rise,
+            "lam_at_step": lam, "train_l0": dim * (1 - sparsity), "train_dead_share": dead * rise,
         }
     )  # fmt: skip
     tables.write(history, results.path(f"{folder}/history.parquet"), tables.SAE_HISTORY)

@@ -12,7 +12,7 @@ import soundfile
 from sonolens import experiment, extraction, latents, plugins, tables
 from sonolens.encoders.geometry import FrameGeometry
 from sonolens.labels import alignment, bin_fitting, labelling
-from sonolens.probe_cell import fit_probe
+from sonolens.probe_cell import fit_probes
 from sonolens.probes import Settings as ProbeSettings
 from sonolens.report.steering_tables import Steered, curve, gather
 from sonolens.sae.cell import train_cell
@@ -107,14 +107,16 @@ def measured(data, tmp_path, resumption) -> pd.DataFrame:
     probing = ProbeSettings(max_epochs=15, patience=1, batch_frames=512, learning_rate=0.1, seed=0)
     inputs = {"latents": [data["latents"]], "frames": [data["frames"]], "manifests": [data["manifest"]]}
     inputs |= {"scaling": data["scaling"], "labels": data["loudness"], "bins": data["loudness.bins"]}
+    of_probes = inputs | {"labels": [data["loudness"]], "bins": [data["loudness.bins"]]}
     made = {name: str(tmp_path / f"made_{name}") for name in ("model", "config", "metrics", "history")}
     train_cell(inputs, made, "log_spectrum", training, "cpu")
     probes = {}
     for name, reads in (("features", {"model": made["model"]}), ("raw", {})):
         outputs = {kind: str(tmp_path / f"{name}_{kind}") for kind in ("probe", "metrics", "confusion")}
         outputs["confusion"] += ".npy"
-        identity = {"encoder": "log_spectrum", "attribute": "loudness", "dim": 256, "lam": 0.005}
-        fit_probe(inputs | reads, outputs, identity, probing, 3, "cpu")
+        identity = {"encoder": "log_spectrum", "dim": 256, "lam": 0.005}
+        listed = {kind: [path] for kind, path in outputs.items()}
+        fit_probes(of_probes | reads, listed, ["loudness"], identity, probing, 3, "cpu")
         probes[name] = outputs["probe"]
     found = {"classes": str(tmp_path / "classes.json"), "directions": str(tmp_path / "directions")}
     directions.measure(inputs | {"model": made["model"]}, found, "loudness", 2, "cpu")

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonolens.sae import gradients, products
+from sonolens.device import torch_threads
+from sonolens.sae import elementwise, gradients, products
 from sonolens.sae.loss import objective
 from sonolens.sae.model import SparseAutoencoder
 
@@ -27,16 +28,19 @@ def by_autograd(model, x, lam, l1_on):
 
 
 def by_hand(model, x, lam, l1_on, chunk_frames):
-    compute = gradients.ChunkedGradients(model, lam, l1_on)
+    n_active = torch.zeros(model.n_features, dtype=torch.int64)
+    compute = gradients.ChunkedGradients(model, l1_on, n_active)
     compute.chunk_frames = chunk_frames
-    loss = compute(x)
+    loss = compute(x, lam)
+    assert torch.equal(n_active, (model.encode(x[:chunk_frames]).h > 0).sum(dim=0))
     return loss, [parameter.grad.clone() for parameter in model.parameters()]
 
 
 def assert_same(found, expected, tolerance):
     for value, reference in zip(found[0], expected[0], strict=True):
         torch.testing.assert_close(value, reference.detach(), rtol=tolerance, atol=tolerance)
-    # where terms cancel (a single active feature has f = sqrt(F) whatever h is) what is left is rounding
+    # where terms cancel (a single active feature has f = sqrt(F) whatever h is) what is left is rounding; a dictionary of
+    # one feature has nothing else
     largest = max(reference.abs().max() for reference in expected[1])
     for gradient, reference in zip(found[1], expected[1], strict=True):
         scale = reference.abs().max().clamp(min=1e-3 * largest)
@@ -44,7 +48,7 @@ def assert_same(found, expected, tolerance):
 
 
 @given(
-    st.integers(1, 9), st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.0, 0.005, 0.15, 30.0]),
+    st.integers(1, 9), st.integers(2, 40), st.integers(1, 30), st.sampled_from([0.0, 0.005, 0.15, 30.0]),
     st.sampled_from(["normalised", "hidden"]), st.sampled_from([1e-3, 1.0, 1e3]), st.integers(0, 10**6),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
@@ -52,6 +56,44 @@ def test_equals_autograd_in_float64(d_latent, n_features, n_frames, lam, l1_on, 
     model = model_of(d_latent, n_features, seed)
     x = torch.randn(n_frames, d_latent, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
     assert_same(by_hand(model, x, lam, l1_on, 7), by_autograd(model, x, lam, l1_on), 1e-10)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """The operations of torch that a GPU runs, in place of the kernels for a CPU."""
+    monkeypatch.setattr(elementwise, "_has_kernels", lambda tensor: False)
+
+
+@pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_what_a_gpu_runs_equals_autograd_in_float64(as_on_a_gpu, l1_on, scale):
+    for seed in range(5):
+        model = model_of(7, 40, seed)
+        x = torch.randn(30, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
+        x[::4] = 0
+        with torch.no_grad():
+            model.b_enc[:9] = -1e6  # dead
+        assert_same(by_hand(model, x, 0.15, l1_on, 11), by_autograd(model, x, 0.15, l1_on), 1e-10)
+
+
+def test_threads_share_the_chunks_and_give_what_one_gives():
+    model = model_of(16, 64, 0)
+    x = torch.randn(500, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    alone = by_hand(model, x, 0.1, "normalised", 32)
+    for n_threads in (2, 3, 40):
+        with torch_threads(n_threads):
+            together = by_hand(model, x, 0.1, "normalised", 32)
+            again = by_hand(model, x, 0.1, "normalised", 32)
+        assert_same(together, alone, 1e-12)
+        assert all(torch.equal(one, other) for one, other in zip(together[1], again[1], strict=True))
+
+
+def test_a_nan_is_not_lost_on_the_way():
+    model = model_of(4, 8, 0, torch.float32)
+    for value in (float("nan"), float("inf")):
+        x = torch.randn(10, 4)
+        x[3, 2] = value
+        assert not by_hand(model, x, 0.1, "normalised", 8)[0].total.isfinite()
 
 
 @pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
@@ -86,25 +128,26 @@ def test_float32_is_as_exact_as_float32_allows(l1_on):
 def test_products_are_exact_in_the_library_that_was_chosen():
     said = products.use_fast_exact_products()
     a, b = torch.randn(300, 200), torch.randn(200, 400)
-    assert (a @ b - a.double() @ b.double()).abs().max() < 1e-3, said
+    assert (a @ b - a.double() @ b.double()).abs().max() < 1e-3, str(said)
+    assert (said.precision, said.dtype) == ("fp32", torch.float32) and said.largest_error < 1e-3
 
 
 def test_a_library_that_rounds_to_bf16_is_found_out(monkeypatch):
     """On a processor with matrix units for bf16 the permission means what it says."""
     errors = iter([0.1, 1e-5])
     monkeypatch.setattr(products, "_is_intel", lambda: False)
-    monkeypatch.setattr(products, "_product_error", lambda: next(errors))
-    assert "torch's own" in products.use_fast_exact_products()
+    monkeypatch.setattr(products, "_product_error", lambda dtype, device: next(errors))
+    assert products.use_fast_exact_products() == ("torch's own", "fp32", 1e-5)
     assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
 
 
 def test_buffers_are_kept_between_batches():
     model = model_of(4, 8, 0)
-    compute = gradients.ChunkedGradients(model, 0.1, "normalised")
+    compute = gradients.ChunkedGradients(model, "normalised", torch.zeros(8, dtype=torch.int64))
     places = [parameter.grad.data_ptr() for parameter in model.parameters()]
     for n_frames in (5, 3, 40):
         x = torch.randn(n_frames, 4, dtype=torch.float64)
-        loss = compute(x)
+        loss = compute(x, 0.1)
         expected = by_autograd(model, x, 0.1, "normalised")
         torch.testing.assert_close(loss.total, expected[0].total.detach())
     assert [parameter.grad.data_ptr() for parameter in model.parameters()] == places

@@ -1,6 +1,7 @@
 """Latents on disk: global rows, splits, scaling, memory maps."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from sonolens import latents
@@ -15,12 +16,12 @@ def test_scaling_gives_zero_mean_and_unit_mean_square_on_the_train_split_alone(l
     latents.measure_scaling(files["latents"], files["frames"], files["manifests"], path)
     scaling = latents.Scaling.read(path)
     store = latents.LatentStore(files["latents"])
-    rows = latents.split_rows(latents.clip_and_split(files["frames"], files["manifests"]), "train")
+    rows = latents.split_runs(latents.clip_runs(files["frames"], files["manifests"]), "train")
     assert read_json(path)["n_frames"] == len(rows) == 600
     x = latents.ScaledFrames(store, rows, scaling)[slice(None)]
     np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-4)
     assert (x**2).sum(axis=1).mean() / 3 == pytest.approx(1, abs=1e-4)
-    np.testing.assert_allclose(scaling.invert(x), store.gather(rows), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(scaling.invert(x), store.gather(rows[:]), rtol=1e-4, atol=1e-4)
 
 
 def test_rows_are_gathered_over_shards_in_the_order_asked_for(latent_files):
@@ -31,17 +32,35 @@ def test_rows_are_gathered_over_shards_in_the_order_asked_for(latent_files):
     np.testing.assert_array_equal(store.gather(rows), data[files["order"]][rows])
 
 
-def test_frames_too_many_for_the_budget_are_read_from_disk_with_the_same_values(latent_files, monkeypatch):
-    files = latent_files(np.random.default_rng(0).standard_normal((200, 4)))
+def test_scaled_frames_are_those_of_their_rows(latent_files):
+    data = np.random.default_rng(0).standard_normal((200, 4)).astype(np.float32)
+    files = latent_files(data)
     scaling = latents.Scaling(np.ones(4, np.float32), 2.0)
-    store, rows = latents.LatentStore(files["latents"]), np.arange(20, 150)
-    in_memory = latents.ScaledFrames(store, rows, scaling)
-    monkeypatch.setattr(latents, "MEMORY_BUDGET_BYTES", 0)
-    on_disk = latents.ScaledFrames(store, rows, scaling)
-    assert on_disk._in_memory is None
-    positions = np.random.default_rng(1).permutation(130)[:50]
-    np.testing.assert_array_equal(in_memory[positions], on_disk[positions])
-    np.testing.assert_array_equal(in_memory[slice(10, 20)], on_disk[slice(10, 20)])
+    rows = np.r_[20:60, 90:150]
+    frames = latents.ScaledFrames(latents.LatentStore(files["latents"]), rows, scaling)
+    expected = (data[files["order"]][rows] - 1) / 2
+    positions = np.random.default_rng(1).permutation(100)[:50]
+    np.testing.assert_allclose(frames[positions], expected[positions])
+    np.testing.assert_allclose(frames[10:55], expected[10:55])
+
+
+def test_runs_of_clips_say_what_the_table_of_frames_says(latent_files, monkeypatch):
+    files = latent_files(np.zeros((200, 4)))
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", in_pieces(pq.ParquetFile.iter_batches, 7))
+    runs = latents.clip_runs(files["frames"], files["manifests"])
+    frames = latents.clip_and_split(files["frames"], files["manifests"])
+    for column in ("clip_id", "split", "kind"):
+        assert np.repeat(runs[column].to_numpy(), runs["n_frames"]).tolist() == frames[column].astype(str).tolist()
+    assert frames["frame_index"].tolist() == list(range(20)) * 10
+    for split in ("train", "validation", "test"):
+        assert latents.split_runs(runs, split)[:].tolist() == np.flatnonzero(frames["split"] == split).tolist()
+    with pytest.raises(ValueError, match="no latent frame belongs to the split 'tests'"):
+        latents.split_runs(runs, "tests")
+
+
+def in_pieces(iter_batches, n_rows: int):
+    """Row groups of a large table, on a small one."""
+    return lambda file, **which: iter_batches(file, batch_size=n_rows, **which)
 
 
 def test_constant_latents_are_an_error(latent_files, tmp_path):

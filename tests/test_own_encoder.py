@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from sonolens import experiment, extraction, plugins, probes, sizing, tables
 from sonolens.encoders import own, own_class
-from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_and_split, measure_scaling, split_rows
+from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_and_split, clip_runs, measure_scaling, split_runs
 from sonolens.sae import training
 
 ROOT = Path(__file__).parents[1]
@@ -591,24 +591,22 @@ def test_the_example_goes_through_latents_autoencoder_probe_and_decode(example, 
     latents, frames, scale = (str(tmp_path / name) for name in ("latents.npy", "frames.parquet", "scaling.json"))
     extraction.extract(encoder, manifest, 0, latents, frames, "float32", resumption())
     measure_scaling([latents], [frames], [manifest], scale)
-    store, scaling, table = LatentStore([latents]), Scaling.read(scale), clip_and_split([frames], [manifest])
+    store, scaling, runs = LatentStore([latents]), Scaling.read(scale), clip_runs([frames], [manifest])
+    table = clip_and_split([frames], [manifest])
     assert len(store) == 20 * 125 and store.d_latent == own_class.card(example)["d_latent"]
 
-    split = {name: ScaledFrames(store, split_rows(table, name), scaling) for name in ("train", "validation", "test")}
+    split = {name: ScaledFrames(store, split_runs(runs, name), scaling) for name in ("train", "validation", "test")}
     chosen = training.Settings(256, 1e-3, "normalised", 300, 256, 3e-3, 0.1, 0.3, 4, 0)
     trained = training.train(split["train"], split["validation"], chosen, torch.device("cpu"))
     assert trained.history["validation_explained_variance"].iloc[-1] > 0.8
 
     of_frame = classes[table["clip_id"].cat.codes.to_numpy()]
-    labelled = {
-        name: probes.LabelledInputs.of(
-            probes.Inputs(frames_of, trained.model, torch.device("cpu")), of_frame[frames_of.rows]
-        )
-        for name, frames_of in split.items()
-    }
-    fit = probes.fit(labelled["train"], labelled["validation"], 2, probes.Settings(10, 2, 256, 0.05, 0))
+    inputs = {name: probes.Inputs(frames, trained.model, torch.device("cpu")) for name, frames in split.items()}
+    labelled = {name: probes.Labelled.of(of_frame[frames.rows[:]], 2) for name, frames in split.items()}
+    pair = labelled["train"], labelled["validation"]
+    (fit,) = probes.fit(inputs["train"], inputs["validation"], [pair], probes.Settings(10, 2, 256, 0.05, 0))
     test = labelled["test"]
-    predicted = probes.predict_logits(fit.weight, fit.bias, test.inputs, test.positions).argmax(axis=1)
+    predicted = probes.predict_logits(fit.weight, fit.bias, inputs["test"], test.positions).argmax(axis=1)
     assert (predicted == test.classes).mean() > 0.95
 
     last = np.flatnonzero(table["clip_id"] == "toy/19")

@@ -14,12 +14,12 @@ from sonolens.sae.model import SparseAutoencoder
 SETTINGS = probes.Settings(max_epochs=60, patience=2, batch_frames=128, learning_rate=0.05, seed=0)
 
 
-def labelled(latent_files, data, classes, model=None):
+def labelled(latent_files, data, classes, model=None, n_classes=4):
     files = latent_files(data)
     store = LatentStore(files["latents"])
     scaling = Scaling(np.zeros(data.shape[1], np.float32), 1.0)
     inputs = probes.Inputs(ScaledFrames(store, np.arange(len(data)), scaling), model, torch.device("cpu"))
-    return probes.LabelledInputs.of(inputs, classes[files["order"]])
+    return inputs, probes.Labelled.of(classes[files["order"]], n_classes)
 
 
 def planted(n_frames=3000, d_latent=6, n_classes=4, seed=0):
@@ -33,8 +33,8 @@ def planted(n_frames=3000, d_latent=6, n_classes=4, seed=0):
 
 def test_a_probe_reaches_the_optimum_of_a_reference_solver(latent_files):
     x, classes, directions = planted()
-    train = labelled(latent_files, x, classes)
-    fitted = probes.fit(train, train, 4, SETTINGS)
+    inputs, classes_of = labelled(latent_files, x, classes)
+    (fitted,) = probes.fit(inputs, inputs, [(classes_of, classes_of)], SETTINGS)
     reference = LogisticRegression(C=1e6, max_iter=2000).fit(x, classes)
     loss = -np.log(reference.predict_proba(x)[np.arange(len(x)), classes]).mean()
     assert fitted.validation_loss == pytest.approx(loss, abs=2e-3)
@@ -50,41 +50,70 @@ def test_the_gradient_on_codes_is_autograds(latent_files, monkeypatch):
     x[::2] *= 7  # frames of different norm, so that r differs
     model = SparseAutoencoder(6, 24)
     model.initialise(torch.Generator().manual_seed(0))
-    data = labelled(latent_files, x, classes, model)
-    weight, bias = torch.randn(4, 24), torch.randn(4)
-    weight.grad, bias.grad = torch.ones_like(weight), torch.ones_like(bias)
+    classes[::5] = -1  # left out
+    inputs, data = labelled(latent_files, x, classes, model)
+    probe = probes._Probe(data, data, inputs, 0.1)
     batch = np.random.default_rng(0).permutation(200)[:77]
+    frames = torch.from_numpy(inputs.frames[batch])
     with torch.no_grad():
-        f = model.encode(torch.from_numpy(data.inputs.frames[data.positions[batch]])).f
-        probes._set_gradient(weight, bias, data, batch, 0.3)
-    leaf, leaf_bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+        probe.weight.copy_(torch.randn(4, 24))
+        probe.bias.copy_(torch.randn(4))
+        probe.weight.grad.fill_(1)  # of the step before
+        f = model.encode(frames).f
+        assert probe.begin(batch)
+        for block in inputs.blocks_of(frames):
+            probe.add_gradient(*block)
+    leaf, leaf_bias = probe.weight.clone().requires_grad_(), probe.bias.clone().requires_grad_()
     target = torch.from_numpy(data.classes[batch])
-    torch.nn.functional.cross_entropy(0.3 * f @ leaf.T + leaf_bias, target).backward()
-    torch.testing.assert_close(weight.grad, leaf.grad, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(bias.grad, leaf_bias.grad, rtol=1e-4, atol=1e-6)
+    logits = 24**-0.5 * f @ leaf.T + leaf_bias
+    torch.nn.functional.cross_entropy(logits, target, ignore_index=-1).backward()
+    torch.testing.assert_close(probe.weight.grad, leaf.grad, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(probe.bias.grad, leaf_bias.grad, rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        assert not probe.begin(np.flatnonzero(data.classes < 0))  # no frame of such a batch has a class
+
+
+def test_a_probe_is_the_same_alone_and_in_company(latent_files):
+    """Of the same frames in the same order, stopped by its own validation loss: whatever else is on the pass."""
+    x, classes, _ = planted(1500)
+    model = SparseAutoencoder(6, 24)
+    model.initialise(torch.Generator().manual_seed(0))
+    inputs, pitch = labelled(latent_files, x, classes, model)
+    rng = np.random.default_rng(1)
+    noise = probes.Labelled.of(rng.integers(0, 3, 1500), 3)  # nothing to be learned: it stops at once
+    sparse = probes.Labelled.of(np.where(rng.random(1500) < 0.3, pitch.classes, -1), 4)
+    pairs = [(one, one) for one in (noise, pitch, sparse)]
+    together = probes.fit(inputs, inputs, pairs, SETTINGS)
+    for pair, in_company in zip(pairs, together, strict=True):
+        (alone,) = probes.fit(inputs, inputs, [pair], SETTINGS)
+        assert torch.equal(alone.weight, in_company.weight) and torch.equal(alone.bias, in_company.bias)
+        assert alone[2:] == in_company[2:]
+    assert together[0].n_epochs < together[1].n_epochs  # none waits for another
 
 
 def test_frames_without_a_class_are_left_out(latent_files):
     x, classes, _ = planted(200)
     classes[::2] = -1
-    data = labelled(latent_files, x, classes)
+    _, data = labelled(latent_files, x, classes)
     assert len(data.positions) == 100
-    assert (data.classes >= 0).all()
+    assert (data.classes[data.positions] >= 0).all()
     with pytest.raises(ValueError, match="no frame of this split has a class"):
-        probes.LabelledInputs.of(data.inputs, np.full(200, -1))
+        probes.Labelled.of(np.full(200, -1), 4)
 
 
 def test_codes_are_the_same_whatever_the_block(latent_files, monkeypatch):
     x, classes, _ = planted(500)
     model = SparseAutoencoder(6, 24)
     model.initialise(torch.Generator().manual_seed(0))
-    data = labelled(latent_files, x, classes, model)
+    inputs, data = labelled(latent_files, x, classes, model)
     weight, bias = torch.randn(4, 24), torch.randn(4)
-    whole = probes.predict_logits(weight, bias, data.inputs, data.positions)
-    means = probes.class_mean_inputs(data, 4)
+    whole = probes.predict_logits(weight, bias, inputs, data.positions)
+    means = probes.class_mean_inputs(inputs, data)
     monkeypatch.setattr(blocks, "CPU_BLOCK_BYTES", 1)  # blocks of 32 frames
-    np.testing.assert_allclose(probes.predict_logits(weight, bias, data.inputs, data.positions), whole, atol=1e-5)
-    torch.testing.assert_close(probes.class_mean_inputs(data, 4), means)
+    small = probes.Inputs(inputs.frames, model, torch.device("cpu"))
+    assert (inputs.block_frames, small.block_frames) == (21824, 32)
+    np.testing.assert_allclose(probes.predict_logits(weight, bias, small, data.positions), whole, atol=1e-5)
+    torch.testing.assert_close(probes.class_mean_inputs(small, data), means)
     # contributions of all features and the bias make up the mean logit of the class
     contribution = probes.contributions(weight, means)
     for k in range(4):
@@ -137,8 +166,12 @@ def test_a_probe_of_a_cell_from_files_to_files(latent_files, tmp_path):
     write_json(files["bins"], {"n_classes": 4, "class_names": list("abcd"), "unit": "none", "edges": []})
     names = ("probe.safetensors", "metrics.json", "confusion.npy", "contributions.parquet")
     outputs = {name.split(".")[0]: str(tmp_path / "probe" / name) for name in names}
-    probe_cell.fit_probe(files, outputs, {"encoder": "toy", "dim": 24, "lam": 0.1}, SETTINGS, 3, "cpu")
+    listed = {name: [path] for name, path in outputs.items()}
+    of_one = files | {"labels": [files["labels"]], "bins": [files["bins"]]}
+    cell = {"encoder": "toy", "dim": 24, "lam": 0.1}
+    probe_cell.fit_probes(of_one, listed, ["letter"], cell, SETTINGS, 3, "cpu")
     metrics = read_json(outputs["metrics"])
+    assert metrics["attribute"] == "letter" and metrics["dim"] == 24
     confusion = np.load(outputs["confusion"])
     assert confusion.sum() == metrics["n_test_frames"] == 600
     assert np.trace(confusion) / 600 == pytest.approx(metrics["accuracy"])
@@ -150,4 +183,4 @@ def test_a_probe_of_a_cell_from_files_to_files(latent_files, tmp_path):
     shuffled = tables.read(files["labels"], tables.ALIGNED_LABELS).iloc[::-1].reset_index(drop=True)
     tables.write(shuffled, files["labels"], tables.ALIGNED_LABELS)
     with pytest.raises(ValueError, match=r"labels\.parquet does not have the rows of the latents"):
-        probe_cell.fit_probe(files, outputs, {}, SETTINGS, 3, "cpu")
+        probe_cell.fit_probes(of_one, listed, ["letter"], {}, SETTINGS, 3, "cpu")

@@ -196,7 +196,7 @@ def test_an_edit_to_the_generator_generates_anew_and_trains_nothing(finished):
     jobs = planned(finished, "changed.yaml")
     module.write_text(before)
     assert (jobs["embed_prompts"], jobs["trace_generation"]) == (1, 2)
-    assert not {"train_sae", "fit_probe", "steer_cell", "fetch_generator_weights"} & set(jobs)
+    assert not {"train_sae", "fit_probes", "steer_cell", "fetch_generator_weights"} & set(jobs)
 
 
 @pytest.mark.parametrize("encoder", D_LATENT)
@@ -259,7 +259,7 @@ def test_an_edit_to_the_users_own_file_concerns_its_encoder_alone(finished):
     append(finished / "my_codec.py", "\n# a comment is an edit\n")
     jobs = planned(finished, "changed.yaml")
     write_own_of_the_readme(finished)
-    assert (jobs["extract_latents"], jobs["measure_frame_time"], jobs["train_sae"], jobs["fit_probe"]) == (1, 1, 1, 2)
+    assert (jobs["extract_latents"], jobs["measure_frame_time"], jobs["train_sae"], jobs["fit_probes"]) == (1, 1, 1, 1)
     assert "label_frames" not in jobs
     (finished / "my_codec.py").rename(finished / "elsewhere.py")
     refused = snakemake(finished, "--dry-run", overlay="changed.yaml", fails=True)

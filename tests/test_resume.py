@@ -21,7 +21,7 @@ from sonolens.jobs.interruption import Interrupted
 from sonolens.jobs.resumption import deadline
 from sonolens.labels import amplitude, labelling
 from sonolens.latents import LatentStore, ScaledFrames, Scaling
-from sonolens.sae import training
+from sonolens.sae import dictionary, training
 from test_codecs import options as codec_options
 from test_codecs import tones
 from test_labels import options as label_options
@@ -69,6 +69,24 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(frames, resumption,
     last = resumption(folder)
     assert_equal_trainings(training.train(*frames, settings_of(), CPU, last), undisturbed)
     assert ("resumed", f"at step {stops[-1]} of 60") in last.told
+
+
+def test_all_that_the_options_need_is_saved(frames, resumption, tmp_path, monkeypatch):
+    options = {"lam_warmup_share": 0.5, "max_gradient_norm": 0.5, "unit_norm_decoder": True}
+    # batches so small that some feature is idle for three steps
+    chosen = settings_of(resample_steps=3, decay_share=0.1, batch_frames=1, **options)
+    begun, resample = [], dictionary.resample
+    monkeypatch.setattr(
+        dictionary, "resample", lambda model, optimiser, dead, *rest: begun.append(int(dead.sum())) or resample(
+            model, optimiser, dead, *rest
+        ),
+    )  # fmt: skip
+    undisturbed = training.train(*frames, chosen, CPU)
+    assert np.count_nonzero(begun) > 5
+    for stop in (4, 12, 33):
+        with pytest.raises(Interrupted):
+            training.train(*frames, chosen, CPU, stop_at(resumption(tmp_path / "saved"), stop))
+    assert_equal_trainings(training.train(*frames, chosen, CPU, resumption(tmp_path / "saved")), undisturbed)
 
 
 def test_a_training_that_died_without_a_word_goes_on_from_what_it_saved_last(frames, resumption, tmp_path):

@@ -110,22 +110,12 @@ def test_learning_rate_rises_stays_and_falls():
     assert rates[99] == pytest.approx(0.05)
 
 
-def test_every_epoch_sees_every_frame_once_in_a_new_order():
-    order = list(training.batches(n_frames=12, batch_frames=4, seed=5, steps=6))
-    first, second = np.concatenate(order[:3]), np.concatenate(order[3:])
-    assert sorted(first) == sorted(second) == list(range(12))
-    assert list(first) != list(second)
-    again = np.concatenate(list(training.batches(12, 4, 5, 6)))
-    assert list(again) == [*first, *second]
-    assert list(again) != list(np.concatenate(list(training.batches(12, 4, 6, 6))))
-
-
-def test_shuffling_spreads_neighbours():
-    """Frames of a clip are alike: neighbours in a batch must not be neighbours in time."""
-    (batch,) = training.batches(100_000, 50_000, 0, 1)
-    correlation = np.corrcoef(batch[:-1], batch[1:])[0, 1]
-    assert abs(correlation) < 0.02
-    assert abs(batch.mean() / 50_000 - 1) < 0.01
+def test_lambda_rises_and_stays():
+    config = settings_of(steps=100, lam=0.5, lam_warmup_share=0.2)
+    assert training.lam_at(0, config) == pytest.approx(0.5 / 20)
+    assert training.lam_at(9, config) == pytest.approx(0.25)
+    assert [training.lam_at(step, config) for step in (19, 50, 99)] == [0.5] * 3
+    assert training.lam_at(0, settings_of(lam=0.5)) == 0.5
 
 
 def sparse_data(rng, n_frames=2000, d_latent=8, n_directions=16):

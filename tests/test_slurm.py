@@ -21,7 +21,7 @@ GPU_RULES = set(yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text(
 LAMS = [0.005, 0.05]
 # What one more λ has nothing to do with.
 UNTOUCHED = {"fetch_dataset", "index_dataset", "train_codec", "evaluate_codec", "extract_latents", "measure_scaling"}
-UNTOUCHED |= {"label_frames", "label_frames_on_gpu", "fit_bins", "align_labels", "check_labels", "fit_raw_probe"}
+UNTOUCHED |= {"label_frames", "label_frames_on_gpu", "fit_bins", "align_labels", "check_labels", "fit_raw_probes"}
 UNTOUCHED |= {"decode_excerpts", "train_objective_sae", "fit_objective_probe", "measure_frame_time"}
 UNTOUCHED |= {"encode_steering_excerpts", "embed_originals"}
 # Have nothing to fetch for the demo (tests/test_real_encoders.py, tests/test_paper_data.py)
@@ -108,7 +108,7 @@ def test_one_more_lambda_runs_its_own_cells_and_the_report(copied):
     one_more = copied.laid_over(sae={"lams": [*LAMS, 0.1]})
     jobs = copied.planned(*one_more)
     assert not UNTOUCHED & set(jobs)
-    assert (jobs["train_sae"], jobs["evaluate_sae_audio"], jobs["fit_probe"], jobs["write_report"]) == (1, 1, 2, 1)
+    assert (jobs["train_sae"], jobs["evaluate_sae_audio"], jobs["fit_probes"], jobs["write_report"]) == (1, 1, 1, 1)
     copied.snakemake(*one_more)
     assert {job.state for job in copied.jobs()} == {"COMPLETED"}
     assert Counter(job.rule for job in copied.jobs()) == jobs

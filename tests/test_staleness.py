@@ -31,7 +31,7 @@ def test_training_depends_on_the_model_and_on_no_label_figure_or_encoder():
 
 
 def test_a_probe_depends_on_the_model_and_not_on_how_it_was_trained():
-    files = reached("fit_probe.py")
+    files = reached("fit_probes.py")
     assert "sonolens/sae/model.py" in files
     assert not {"sonolens/sae/training.py", "sonolens/sae/gradients.py", "sonolens/sae/loss.py"} & files
 

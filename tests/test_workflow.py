@@ -156,9 +156,9 @@ def test_nothing_is_stale_in_a_fresh_clone_with_the_results_moved_in(project, tm
 def test_one_more_lambda_costs_its_own_cells(project):
     jobs = planned(project, changed_config(project, lambda config: config["sae"]["lams"].append(0.1)))
     assert jobs["train_sae"] == 2 * 2  # encoders × dims
-    assert jobs["fit_probe"] == 2 * 2 * 3
+    assert jobs["fit_probes"] == 2 * 2
     assert jobs["evaluate_sae_audio"] == 2 * 2
-    assert not {"train_codec", "extract_latents", "label_frames", "align_labels", "fit_raw_probe"} & set(jobs)
+    assert not {"train_codec", "extract_latents", "label_frames", "align_labels", "fit_raw_probes"} & set(jobs)
     assert "train_objective_sae" not in jobs
     assert jobs["write_report"] == 1
 
@@ -198,7 +198,7 @@ def test_a_changed_label_edge_refits_probes_and_trains_nothing(project):
     jobs = planned(project, changed_config(project, widen))
     assert jobs["fit_bins"] == 1
     assert jobs["align_labels"] == 2
-    assert jobs["fit_probe"] == N_CELLS
+    assert jobs["fit_probes"] == N_CELLS
     assert not {"train_sae", "label_frames", "extract_latents", "train_codec", "evaluate_sae_audio"} & set(jobs)
 
 
@@ -225,20 +225,20 @@ def test_an_edit_to_a_generator_trains_it_anew_and_nothing_else(project):
     jobs = planned(project)
     assert (jobs["train_generator"], jobs["embed_prompts"], jobs["trace_generation"]) == (1, 1, 2)
     assert (jobs["steer_generation"], jobs["measure_samples"], jobs["render_generation"]) == (3, 1, 1)
-    assert not {"train_sae", "fit_probe", "steer_cell", "extract_latents", "fit_shuffled_probe"} & set(jobs)
+    assert not {"train_sae", "fit_probes", "steer_cell", "extract_latents", "fit_shuffled_probes"} & set(jobs)
 
 
 def test_another_guidance_generates_anew_with_the_weights_that_are_there(project):
     jobs = planned(project, changed_config(project, lambda config: config["generators"][0].update(guidance=3)))
     assert jobs["trace_generation"] == 2
-    assert not {"train_generator", "fit_shuffled_probe"} & set(jobs)
+    assert not {"train_generator", "fit_shuffled_probes"} & set(jobs)
 
 
 def test_a_deleted_cell_comes_back(project):
     shutil.rmtree(project / "results/saes/minivae/dim~64/lam~0.05")
     jobs = planned(project)
     assert jobs["train_sae"] == 1
-    assert jobs["fit_probe"] == 3
+    assert jobs["fit_probes"] == 1
 
 
 def test_a_cell_that_is_chosen_again_is_not_steered_again(project):
@@ -336,7 +336,7 @@ def test_the_bare_command_plans_the_papers_grid_once_licences_are_accepted(tmp_p
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("accepted_licences: []", line[1]))
     jobs = job_counts(plan().stdout)
-    assert (jobs["train_sae"], jobs["fit_probe"]) == (3 * 42, 3 * 42 * 3)
+    assert (jobs["train_sae"], jobs["fit_probes"]) == (3 * 42, 3 * 42)
     assert (jobs["fetch_weights"], jobs["download_dataset"], jobs["fetch_prompts"]) == (4, 5, 1)
     assert (jobs["fetch_generator_weights"], jobs["trace_generation"]) == (4, 50)
     assert "fetch_dataset" not in jobs

@@ -11,15 +11,14 @@ from tqdm import tqdm
 
 from sonolens.encoders.spectrogram_codec import HOP, SAMPLE_RATE_HZ, SpectrogramNet, compress, expand, magnitudes
 from sonolens.jobs import torch_state
-from sonolens.jobs.checkpoints import Checkpoints
 from sonolens.jobs.resumption import Resumption
 
 WARM_UP_STEPS = 50
 HISTORY_EVERY_STEPS = 25
 
 
-class _Training:
-    """All that changes from step to step, and can be saved: weights, optimisers, generators, history."""
+class _Training(torch_state.Training):
+    """Weights, optimisers, generators, history."""
 
     def __init__(self, net: SpectrogramNet, seed: int):
         self.net = net
@@ -28,26 +27,6 @@ class _Training:
         self.done = 0
         self.rows: list[tuple] = []
         self.since: list[list[float]] = []
-
-    def state(self) -> bytes:
-        return torch_state.pack(
-            {
-                "net": self.net.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-                "rng": self.rng.bit_generator.state,
-                "generator": self.generator.get_state(),
-                "progress": (self.done, self.rows, self.since),
-            }
-        )
-
-    def restore(self, packed: bytes) -> None:
-        state = torch_state.unpack(packed)
-        self.net.load_state_dict(state["net"])
-        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(own)
-        self.rng.bit_generator.state = state["rng"]
-        self.generator.set_state(state["generator"])
-        self.done, self.rows, self.since = state["progress"]
 
 
 def train_net(
@@ -65,10 +44,7 @@ def train_net(
     """
     net = net.to(device).train()
     now, n_steps = _Training(net, seed), options["steps"]
-    checkpoints = Checkpoints(resumption.folder, resumption.say) if resumption else None
-    if checkpoints and (state := checkpoints.latest()):
-        now.restore(state)
-        resumption.say("resumed", f"at step {now.done} of {n_steps}")
+    after_step = now.resume(resumption, n_steps)
     n_samples = round(options["excerpt_seconds"] * SAMPLE_RATE_HZ / HOP) * HOP
     for step in tqdm(range(now.done, n_steps), total=n_steps, initial=now.done, desc="training", mininterval=5):
         for group in (group for optimiser in now.optimisers for group in optimiser.param_groups):
@@ -81,8 +57,7 @@ def train_net(
         if len(now.since) == HISTORY_EVERY_STEPS or now.done == n_steps:
             now.rows.append((now.done, *np.mean(now.since, axis=0).tolist()))
             now.since = []
-        if resumption:
-            resumption.after(now.done, n_steps, "steps", lambda: checkpoints.save(now.done, now.state()))
+        after_step()
     return net.state_dict(), pd.DataFrame(now.rows, columns=["step", "loss", "reconstruction", "bottleneck"])
 
 

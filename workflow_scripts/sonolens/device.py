@@ -1,6 +1,8 @@
 """Where a job computes."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 
@@ -25,3 +27,14 @@ def torch_device(choice: str) -> torch.device:
     if given and choice == "auto" and not has_gpu:
         life.note("no_gpu", f"this job was given GPU {given}, but torch finds none that it can use: the CPU computes")
     return device
+
+
+@contextlib.contextmanager
+def torch_threads(n_threads: int) -> Iterator[None]:
+    """Let what torch does in this thread use `n_threads` cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -5,6 +5,7 @@ of all shards, in the order of the config, have one global index; every aligned 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,62 @@ import pandas as pd
 from sonolens import tables
 from sonolens.files import read_json, write_json
 
-# Frames of a split that take less than this are held in memory, others are read from disk batch by batch.
-MEMORY_BUDGET_BYTES = 4 << 30
+
+def clip_runs(frames_paths: list[str], manifest_paths: list[str]) -> pd.DataFrame:
+    """Where each clip lies: clip_id, start, n_frames, split, kind; one row per run of a clip's frames, in global order.
+
+    Memory grows with the number of clips and not of frames. Raises ValueError if no manifest lists a clip.
+    """
+    runs = pd.concat([tables.runs(path, tables.LATENT_FRAMES, "clip_id") for path in frames_paths], ignore_index=True)
+    runs = runs.rename(columns={"value": "clip_id", "length": "n_frames"})
+    manifest = tables.read_all(manifest_paths, tables.MANIFEST).set_index("clip_id")
+    unknown = sorted(set(runs["clip_id"]) - set(manifest.index))
+    if unknown:
+        raise ValueError(f"latents of clips that no manifest lists: {unknown[:3]}; extract the latents again")
+    of_clip = manifest.loc[runs["clip_id"]]
+    starts = np.cumsum(runs["n_frames"]) - runs["n_frames"]
+    return runs.assign(start=starts, split=of_clip["split"].to_numpy(), kind=of_clip["kind"].to_numpy())
 
 
 def clip_and_split(frames_paths: list[str], manifest_paths: list[str]) -> pd.DataFrame:
-    """One row per latent frame in global order: clip_id, frame_index, split, kind (the last two categorical)."""
-    frames = tables.read_all(frames_paths, tables.LATENT_FRAMES)
-    frames["clip_id"] = frames["clip_id"].astype("category")
-    manifest = tables.read_all(manifest_paths, tables.MANIFEST).set_index("clip_id")
-    unknown = sorted(set(frames["clip_id"].cat.categories) - set(manifest.index))
-    if unknown:
-        raise ValueError(f"latents of clips that no manifest lists: {unknown[:3]}; extract the latents again")
-    of_clip = manifest.loc[frames["clip_id"].cat.categories]
-    for column in ("split", "kind"):
-        of_category = pd.Categorical(of_clip[column])
-        frames[column] = pd.Categorical.from_codes(
-            of_category.codes[frames["clip_id"].cat.codes], categories=of_category.categories
-        )
+    """One row per latent frame in global order: clip_id, frame_index, split, kind (all but the index categorical)."""
+    runs = clip_runs(frames_paths, manifest_paths)
+    frame_index = np.concatenate([tables.column(path, tables.LATENT_FRAMES, "frame_index") for path in frames_paths])
+    frames = pd.DataFrame({"frame_index": frame_index})
+    for column in ("clip_id", "split", "kind"):
+        of_run = pd.Categorical(runs[column])
+        codes = np.repeat(of_run.codes, runs["n_frames"])
+        frames[column] = pd.Categorical.from_codes(codes, categories=of_run.categories)
     return frames
+
+
+@dataclass(frozen=True)
+class RowRuns:
+    """Global rows, ascending, as runs of neighbours: many rows in little memory. R runs."""
+
+    starts: np.ndarray  # (R,) the first row of each
+    lengths: np.ndarray  # (R,)
+
+    @staticmethod
+    def of(rows: np.ndarray) -> "RowRuns":
+        """rows (N,), ascending."""
+        first = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        return RowRuns(rows[first], np.diff(first, append=len(rows)))
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Positions (R,) at which each run ends."""
+        return np.cumsum(self.lengths)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.lengths) else 0
+
+    def __getitem__(self, positions: np.ndarray | slice) -> np.ndarray:
+        """The rows at `positions` (B,)."""
+        if isinstance(positions, slice):
+            positions = np.arange(len(self))[positions] if positions.step else np.arange(*positions.indices(len(self)))
+        run = np.searchsorted(self.ends, positions, side="right")
+        return self.starts[run] + (positions - (self.ends[run] - self.lengths[run]))
 
 
 class LatentStore:
@@ -83,10 +121,10 @@ def measure_scaling(
 ) -> None:
     """Mean per dimension and one scale over the frames of the train split, in float64, block by block."""
     store = LatentStore(latents_paths)
-    rows = split_rows(clip_and_split(frames_paths, manifest_paths), "train")
+    rows = split_runs(clip_runs(frames_paths, manifest_paths), "train")
     total, total_square = np.zeros(store.d_latent), 0.0
-    for block in np.array_split(rows, max(1, len(rows) // 100_000)):
-        latents = store.gather(block).astype(np.float64)
+    for start in range(0, len(rows), 100_000):
+        latents = store.gather(rows[start : start + 100_000]).astype(np.float64)
         total += latents.sum(axis=0)
         total_square += (latents**2).sum()
     mean = total / len(rows)
@@ -96,28 +134,31 @@ def measure_scaling(
     write_json(output_path, {"mean": mean.tolist(), "scale": float(np.sqrt(variance)), "n_frames": len(rows)})
 
 
-def split_rows(frames: pd.DataFrame, split: str) -> np.ndarray:
-    """Global rows of one split, ascending. Raises ValueError if there are none."""
-    rows = np.flatnonzero(frames["split"].to_numpy() == split)
-    if not len(rows):
+def split_runs(runs: pd.DataFrame, split: str) -> RowRuns:
+    """Rows of one split, from `clip_runs`. Raises ValueError if there are none."""
+    of_split = runs[runs["split"] == split]
+    if not of_split["n_frames"].sum():
         raise ValueError(f"no latent frame belongs to the split '{split}'; there are too few recordings or groups")
-    return rows
+    return RowRuns(of_split["start"].to_numpy(), of_split["n_frames"].to_numpy())
+
+
+def clip_codes(runs: pd.DataFrame, split: str) -> np.ndarray:
+    """Of each frame of one split (N,), which of its clips it is of, from 0 on."""
+    of_split = runs[runs["split"] == split]
+    return np.repeat(pd.factorize(of_split["clip_id"])[0], of_split["n_frames"])
 
 
 class ScaledFrames:
-    """Scaled frames of some rows: in memory if they fit the budget, else read as they are asked for."""
+    """Scaled frames of some rows (N,), read from the memory maps as they are asked for; nothing of them is kept."""
 
-    def __init__(self, store: LatentStore, rows: np.ndarray, scaling: Scaling):
-        self.store, self.rows, self.scaling = store, rows, scaling
+    def __init__(self, store: LatentStore, rows: np.ndarray | RowRuns, scaling: Scaling):
+        self.store, self.scaling = store, scaling
+        self.rows = rows if isinstance(rows, RowRuns) else RowRuns.of(rows)
         self.d_latent = store.d_latent
-        fits = len(rows) * store.d_latent * 4 <= MEMORY_BUDGET_BYTES
-        self._in_memory = scaling.apply(store.gather(rows)) if fits else None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, positions: np.ndarray | slice) -> np.ndarray:
         """Frames at `positions` within the rows: (B, d_latent) float32, scaled."""
-        if self._in_memory is not None:
-            return self._in_memory[positions]
         return self.scaling.apply(self.store.gather(self.rows[positions]))

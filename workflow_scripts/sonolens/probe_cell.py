@@ -1,21 +1,20 @@
-"""One probe, from files to files: of the codes of a cell, or of the raw latents."""
+"""The probes of a cell, or of the raw latents, from files to files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from safetensors.torch import save as as_bytes
 
 from sonolens import probe_metrics, tables
 from sonolens.device import torch_device
 from sonolens.files import read_json, replacing, write_json
-from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_and_split, split_rows
+from sonolens.latents import LatentStore, RowRuns, ScaledFrames, Scaling, clip_codes, clip_runs, split_runs
 from sonolens.probes import (
     Fit,
     Inputs,
-    LabelledInputs,
+    Labelled,
     Settings,
     class_mean_inputs,
     contributions,
@@ -23,108 +22,148 @@ from sonolens.probes import (
     predict_logits,
 )
 from sonolens.sae import weights
-from sonolens.sae.model import SparseAutoencoder
 from sonolens.sae.products import use_fast_exact_products
 
 UNVOICED = "unvoiced"  # name of the class that is no pitch; it stands last
 
 
+SPLITS = ("train", "validation", "test")
+
+
 class _Data(NamedTuple):
-    splits: dict[str, LabelledInputs]
-    clip_codes: np.ndarray  # (N,) of the labelled test frames
-    kinds: np.ndarray  # (N,) of the labelled test frames
+    """Frames of each split as a probe reads them; clip and kind (n_frames,) of those of the test split."""
+
+    inputs: dict[str, Inputs]
+    test_clip_codes: np.ndarray
+    test_kinds: np.ndarray
+
+
+class _Files(NamedTuple):
+    """Of one attribute, what is read and written."""
+
+    labels: str
+    bins: str
+    probe: str
+    metrics: str
+    confusion: str
+    contributions: str | None
 
 
 def read_labelled(inputs: Mapping[str, str | list[str]]) -> tuple[pd.DataFrame, np.ndarray]:
-    """All latent frames (latents.clip_and_split) and their classes (n_frames,), -1 where one is left out.
+    """Where each clip's latents lie (latents.clip_runs), and the classes of all frames (n_frames,), -1 for none.
 
     inputs: frames, manifests, labels. Raises ValueError if the labels are of other frames.
     """
-    frames = clip_and_split(inputs["frames"], inputs["manifests"])
-    labels = tables.read(inputs["labels"], tables.ALIGNED_LABELS)
-    same = (
-        len(labels) == len(frames)
-        and (labels["clip_id"].astype(str).to_numpy() == frames["clip_id"].astype(str).to_numpy()).all()
-    )
-    if not same:
-        raise ValueError(f"{inputs['labels']} does not have the rows of the latents; align the labels again")
-    return frames, labels["class_index"].to_numpy()
+    runs = clip_runs(inputs["frames"], inputs["manifests"])
+    return runs, _classes_of(inputs["labels"], runs)
 
 
-def _labelled_splits(
-    inputs: Mapping[str, str | list[str]], model: SparseAutoencoder | None, device: torch.device
-) -> _Data:
-    store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
-    frames, classes = read_labelled(inputs)
-    splits, rows = {}, {}
-    for split in ("train", "validation", "test"):
-        rows[split] = split_rows(frames, split)
-        scaled = ScaledFrames(store, rows[split], scaling)
-        splits[split] = LabelledInputs.of(Inputs(scaled, model, device), classes[rows[split]])
-    test_rows = rows["test"][splits["test"].positions]
-    return _Data(
-        splits,
-        frames["clip_id"].cat.codes.to_numpy()[test_rows],
-        frames["kind"].to_numpy()[test_rows].astype(str),
-    )
+def _classes_of(path: str, runs: pd.DataFrame) -> np.ndarray:
+    labelled = tables.runs(path, tables.ALIGNED_LABELS, "clip_id")
+    if not np.array_equal(labelled.to_numpy(), runs[["clip_id", "n_frames"]].to_numpy()):
+        raise ValueError(f"{path} does not have the rows of the latents; align the labels again")
+    return tables.column(path, tables.ALIGNED_LABELS, "class_index")
 
 
-def fit_probe(
+def fit_probes(
     inputs: Mapping[str, str | list[str]],
-    outputs: Mapping[str, str],
+    outputs: Mapping[str, list[str]],
+    attributes: Sequence[str],
     identity: dict,
     settings: Settings,
     contribution_rows: int,
     device: str,
 ) -> None:
-    """Fit one probe on the train split and measure it on the test split.
+    """Fit a probe of each attribute on the train split, on one pass, and measure it on the test split.
 
-    inputs: latents and frames (a path per shard), manifests, scaling, labels, bins, and `model` (a cell) unless the
-    probe is of raw latents. outputs: probe, metrics, confusion, and `contributions` if there is a model. `identity`
-    says which probe it is and stands in its metrics.
+    inputs: latents and frames (a path per shard), manifests, scaling, labels and bins (a path per attribute), and
+    `model` (a cell) unless the probes are of raw latents. outputs, a path per attribute: probe, metrics, confusion, and
+    contributions if there is a model. `identity` says which cell it is and stands, with the attribute, in the metrics.
+    Raises ValueError naming the attribute if a split has no frame with a class.
     """
     where = torch_device(device)
     print(use_fast_exact_products())
     model = weights.load(inputs["model"], where)[0] if "model" in inputs else None
-    bins = read_json(inputs["bins"])
-    data = _labelled_splits(inputs, model, where)
-    fitted = fit(data.splits["train"], data.splits["validation"], bins["n_classes"], settings)
-    _write_figures(fitted, data, bins, outputs, identity, settings.seed)
-    with replacing(outputs["probe"]) as temporary:
-        temporary.write_bytes(as_bytes({"weight": fitted.weight.cpu().contiguous(), "bias": fitted.bias.cpu()}))
-    if "contributions" in outputs:
-        mean = class_mean_inputs(data.splits["test"], bins["n_classes"])
-        occurring = np.unique(data.splits["test"].classes)
-        table = contribution_table(contributions(fitted.weight, mean).cpu().numpy(), occurring, contribution_rows)
-        tables.write(table, outputs["contributions"], tables.CONTRIBUTIONS)
+    store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
+    runs = clip_runs(inputs["frames"], inputs["manifests"])
+    rows = {split: split_runs(runs, split) for split in SPLITS}
+    of_test = runs[runs["split"] == "test"]
+    data = _Data(
+        {split: Inputs(ScaledFrames(store, rows[split], scaling), model, where) for split in SPLITS},
+        clip_codes(runs, "test"),
+        np.repeat(of_test["kind"].to_numpy().astype(str), of_test["n_frames"]),
+    )
+    files = [
+        _Files(*paths)
+        for paths in zip(
+            inputs["labels"], inputs["bins"], outputs["probe"], outputs["metrics"], outputs["confusion"],
+            outputs.get("contributions", [None] * len(attributes)), strict=True,
+        )
+    ]  # fmt: skip
+    bins = [read_json(of_attribute.bins) for of_attribute in files]
+    labelled = [
+        _labelled(attribute, _classes_of(of_attribute.labels, runs), rows, n_classes["n_classes"])
+        for attribute, of_attribute, n_classes in zip(attributes, files, bins, strict=True)
+    ]
+    pairs = [(splits["train"], splits["validation"]) for splits in labelled]
+    fits = fit(data.inputs["train"], data.inputs["validation"], pairs, settings)
+    for attribute, *of_attribute in zip(attributes, fits, labelled, bins, files, strict=True):
+        _measure_and_write(data, *of_attribute, identity | {"attribute": attribute}, settings.seed, contribution_rows)
 
 
-def _write_figures(fitted: Fit, data: _Data, bins: dict, outputs: Mapping[str, str], identity: dict, seed: int) -> None:
-    test, validation = data.splits["test"], data.splits["validation"]
-    logits = predict_logits(fitted.weight, fitted.bias, test.inputs, test.positions)
-    validation_logits = predict_logits(fitted.weight, fitted.bias, validation.inputs, validation.positions)
+def _labelled(attribute: str, classes: np.ndarray, rows: Mapping[str, RowRuns], n_classes: int) -> dict[str, Labelled]:
+    try:
+        return {split: Labelled.of(classes[rows[split][:]], n_classes) for split in SPLITS}
+    except ValueError as error:
+        raise ValueError(f"{attribute}: {error}") from None
+
+
+def _measure_and_write(
+    data: _Data,
+    fitted: Fit,
+    labelled: Mapping[str, Labelled],
+    bins: dict,
+    files: _Files,
+    identity: dict,
+    seed: int,
+    contribution_rows: int,
+) -> None:
+    """Measure one fitted probe on the test split, and write all of it."""
+    logits = {
+        split: predict_logits(fitted.weight, fitted.bias, data.inputs[split], labelled[split].positions)
+        for split in ("validation", "test")
+    }
+    positions = {split: labelled[split].positions for split in SPLITS}
+    classes = {split: labelled[split].classes[positions[split]] for split in SPLITS}
     has_unvoiced = bins["class_names"][-1] == UNVOICED
     figures = probe_metrics.measure(
-        logits,
-        test.classes,
-        data.splits["train"].classes,
-        data.clip_codes,
-        data.kinds,
+        logits["test"],
+        classes["test"],
+        classes["train"],
+        data.test_clip_codes[positions["test"]],
+        data.test_kinds[positions["test"]],
         bins["n_classes"] - 1 if has_unvoiced else None,
         seed,
     )
-    confusion = probe_metrics.confusion_matrix(test.classes, logits.argmax(axis=1), bins["n_classes"])
-    with replacing(outputs["confusion"]) as temporary:
-        np.save(temporary, confusion)
     fitting = {
-        "n_train_frames": len(data.splits["train"].classes),
+        "n_train_frames": len(classes["train"]),
         "n_epochs": fitted.n_epochs,
         "best_epoch": fitted.best_epoch,
         "validation_loss": fitted.validation_loss,
-        "validation_accuracy": float((validation_logits.argmax(axis=1) == validation.classes).mean()),
+        "validation_accuracy": float((logits["validation"].argmax(axis=1) == classes["validation"]).mean()),
     }
     names = {"unit": bins["unit"], "class_names": bins["class_names"]}
-    write_json(outputs["metrics"], figures | fitting | names | identity)
+    confusion = probe_metrics.confusion_matrix(classes["test"], logits["test"].argmax(axis=1), bins["n_classes"])
+    with replacing(files.confusion) as temporary:
+        np.save(temporary, confusion)
+    write_json(files.metrics, figures | fitting | names | identity)
+    with replacing(files.probe) as temporary:
+        temporary.write_bytes(as_bytes({"weight": fitted.weight.cpu().contiguous(), "bias": fitted.bias.cpu()}))
+    if files.contributions:
+        mean = class_mean_inputs(data.inputs["test"], labelled["test"])
+        contribution = contributions(fitted.weight, mean).cpu().numpy()
+        table = contribution_table(contribution, np.unique(classes["test"]), contribution_rows)
+        tables.write(table, files.contributions, tables.CONTRIBUTIONS)
 
 
 def contribution_table(contribution: np.ndarray, classes: np.ndarray, depth: int) -> pd.DataFrame:

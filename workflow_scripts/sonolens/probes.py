@@ -6,9 +6,12 @@ W (K, F); row k of W is the control vector of class k (the paper, sections 3 and
 Every probe is fitted and stopped in the same way, or accuracies would compare optimisers: inputs are brought to unit
 norm by a constant (‖f‖ is sqrt(F) for every code), Adam minimises the cross-entropy of the train split, the rate drops
 when the loss of the validation split has not improved, and the weights of its best epoch are kept.
+
+The probes of all attributes are fitted on one pass over the codes, which cost more than a probe does, and each is what
+it would be alone: the frames come in one order, and none sees another's classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,10 +20,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
+from sonolens.labels.bins import LEFT_OUT
 from sonolens.latents import ScaledFrames
 from sonolens.sae.blocks import block_frames
 from sonolens.sae.model import EPS, SparseAutoencoder
+from sonolens.shuffling import ShuffledFrames
 
+STREAM = 3  # of the random numbers under a seed: the order of the frames
 RATE_DROP = 0.3
 N_RATES = 3  # the fit ends when the rate would drop for the third time
 
@@ -42,51 +48,52 @@ class Inputs:
     def __init__(self, frames: ScaledFrames, model: SparseAutoencoder | None, device: torch.device):
         self.frames, self.model, self.device = frames, model, device
         self.width = model.n_features if model else frames.d_latent
-        self._like = torch.empty(0, device=device)
+        self.block_frames = block_frames(self.width, torch.empty(0, device=device))
         self._buffer = torch.empty(self.block_frames, self.width, device=device)
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    @property
-    def block_frames(self) -> int:
-        """Frames whose inputs are computed at once."""
-        return block_frames(self.width, self._like)
+    def blocks_of(self, x: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Of frames x (B, D), block by block: the slice of them, h (b, F), and r (b, 1); f is never formed.
 
-    @torch.no_grad()
-    def factors(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Codes at `positions` (B,), B up to block_frames, as h (B, F) and r (B, 1); f is never formed.
-
-        h lies in a buffer that the next call overwrites.
+        h lies in a buffer that the next block overwrites.
         """
-        x = torch.from_numpy(self.frames[positions]).to(self.device)
+        for start in range(0, len(x), self.block_frames):
+            block = x[start : start + self.block_frames]
+            yield slice(start, start + len(block)), *self._factors(block)
+
+    def blocks(self, positions: np.ndarray) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """The same of the frames at `positions` (N,), read as they are needed."""
+        for start in range(0, len(positions), self.block_frames):
+            block = slice(start, min(start + self.block_frames, len(positions)))
+            yield block, *self._factors(torch.from_numpy(self.frames[positions[block]]).to(self.device))
+
+    def _factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.model is None:
             return x, x.new_ones(len(x), 1)
         h = torch.addmm(self.model.b_enc, x, self.model.W_enc.T, out=self._buffer[: len(x)]).relu_()
         norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
         return h, (norm.square() / self.width + EPS).rsqrt()
 
-    def blocks(self, positions: np.ndarray) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """h and r of `positions` (N,) block by block, with the slice of `positions` that a block is."""
-        for start in range(0, len(positions), self.block_frames):
-            block = slice(start, min(start + self.block_frames, len(positions)))
-            yield block, *self.factors(positions[block])
 
+class Labelled(NamedTuple):
+    """The classes of one attribute on the frames of a split; some may be left out."""
 
-class LabelledInputs(NamedTuple):
-    """Inputs of one split with their classes; frames without a class (-1) have been left out of `positions`."""
-
-    inputs: Inputs
-    positions: np.ndarray  # (N,) positions within inputs
-    classes: np.ndarray  # (N,) int64
+    n_classes: int
+    classes: np.ndarray  # (n_frames,) int64, LEFT_OUT where a frame has none
 
     @staticmethod
-    def of(inputs: Inputs, classes: np.ndarray) -> "LabelledInputs":
-        """classes (n_frames,), -1 where a frame is left out. Raises ValueError if all are."""
-        positions = np.flatnonzero(classes >= 0)
-        if not len(positions):
+    def of(classes: np.ndarray, n_classes: int) -> "Labelled":
+        """Raises ValueError if no frame has a class."""
+        if not (classes >= 0).any():
             raise ValueError("no frame of this split has a class; the attribute is undefined on all its recordings")
-        return LabelledInputs(inputs, positions, classes[positions].astype(np.int64))
+        return Labelled(n_classes, classes.astype(np.int64))
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Frames (N,) that have a class."""
+        return np.flatnonzero(self.classes >= 0)
 
 
 class Fit(NamedTuple):
@@ -99,64 +106,98 @@ class Fit(NamedTuple):
     validation_loss: float
 
 
+class _Probe:
+    """A probe while it is fitted, for inputs of unit norm: inputs times `unit`."""
+
+    def __init__(self, train: Labelled, validation: Labelled, inputs: Inputs, learning_rate: float):
+        self.train, self.validation, self.unit = train, validation, inputs.width**-0.5
+        self.weight = torch.zeros(train.n_classes, inputs.width, device=inputs.device)
+        self.bias = torch.zeros(train.n_classes, device=inputs.device)
+        self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
+        self.optimiser = torch.optim.Adam([self.weight, self.bias], lr=learning_rate, fused=True)
+        self.best = Fit(self.weight.clone(), self.bias.clone(), 0, 0, float("inf"))
+        self.waited, self.drops = 0, 0
+
+    def begin(self, positions: np.ndarray) -> bool:
+        """A step on the frames at `positions` (B,) begins; whether any of them has a class."""
+        self.weight.grad.zero_()
+        self.bias.grad.zero_()
+        classes = self.train.classes[positions]
+        self.n_labelled = int((classes >= 0).sum())
+        self.classes = torch.from_numpy(classes).to(self.weight.device)
+        return self.n_labelled > 0
+
+    def add_gradient(self, block: slice, h: Tensor, r: Tensor) -> None:
+        """Of the mean cross-entropy of a step, what a block of codes r h (b, F) adds to it.
+
+        ∂/∂W = Σ (softmax − onehot) fᵀ = Σ r (softmax − onehot) hᵀ
+        """
+        scale, classes = r * self.unit, self.classes[block]
+        error = torch.mm(h, self.weight.T).mul_(scale).add_(self.bias).softmax(dim=1)  # (b, K)
+        error.scatter_add_(1, classes.clamp_min(0)[:, None], error.new_full((len(error), 1), -1.0))
+        error.mul_((classes >= 0)[:, None] / self.n_labelled)
+        self.bias.grad += error.sum(dim=0)
+        self.weight.grad.addmm_(error.mul_(scale).T, h)
+
+    def judge(self, epoch: int, validation_loss: float, patience: int) -> bool:
+        """An epoch is over: keep it, or go back and drop the rate. Whether the fit has come to its end."""
+        if validation_loss < self.best.validation_loss:
+            weight, bias = self.best.weight.copy_(self.weight), self.best.bias.copy_(self.bias)
+            self.best, self.waited = Fit(weight, bias, epoch, epoch, validation_loss), 0
+            return False
+        self.best = self.best._replace(n_epochs=epoch)
+        self.waited += 1
+        if self.waited >= patience:
+            self.drops, self.waited = self.drops + 1, 0
+            self.weight.copy_(self.best.weight)
+            self.bias.copy_(self.best.bias)
+            self.optimiser.param_groups[0]["lr"] *= RATE_DROP
+        return self.drops == N_RATES
+
+    def fitted(self) -> Fit:
+        return self.best._replace(weight=self.best.weight * self.unit)
+
+
 @torch.no_grad()
-def fit(train: LabelledInputs, validation: LabelledInputs, n_classes: int, settings: Settings) -> Fit:
-    """Minimise the softmax cross-entropy on `train`, stopping by `validation`.
+def fit(
+    train: Inputs, validation: Inputs, attributes: Sequence[tuple[Labelled, Labelled]], settings: Settings
+) -> list[Fit]:
+    """For each of `attributes`, its classes on `train` and on `validation`: the probe with the least softmax
+    cross-entropy on `train`, stopped by `validation`.
 
-    The gradient is written out, ∂/∂W = Σ (softmax − onehot) fᵀ = Σ r (softmax − onehot) hᵀ, in blocks that stay in
-    cache.
+    Memory: a block of codes and, of each probe, its weights five times; and what `shuffling` holds of the frames.
     """
-    inputs = train.inputs
-    unit = inputs.width**-0.5
-    weight = torch.zeros(n_classes, inputs.width, device=inputs.device)  # for inputs of unit norm
-    bias = torch.zeros(n_classes, device=inputs.device)
-    weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
-    optimiser = torch.optim.Adam([weight, bias], lr=settings.learning_rate, fused=True)
-    best, best_epoch, waited, drops = float("inf"), 0, 0, 0
-    best_weight, best_bias = weight.clone(), bias.clone()
-    for epoch in trange(1, settings.max_epochs + 1, desc="fitting the probe", mininterval=5):
-        order = np.random.default_rng([settings.seed, 3, epoch]).permutation(len(train.positions))
-        for batch in np.array_split(order, max(1, len(order) // settings.batch_frames)):
-            _set_gradient(weight, bias, train, batch, unit)
-            optimiser.step()
-        validation_loss = _cross_entropy(weight * unit, bias, validation)
-        if validation_loss < best:
-            best, best_epoch, waited = validation_loss, epoch, 0
-            best_weight.copy_(weight)
-            best_bias.copy_(bias)
-            continue
-        waited += 1
-        if waited >= settings.patience:
-            drops, waited = drops + 1, 0
-            if drops == N_RATES:
-                break
-            weight.copy_(best_weight)
-            bias.copy_(best_bias)
-            optimiser.param_groups[0]["lr"] *= RATE_DROP
-    return Fit(best_weight * unit, best_bias, epoch, best_epoch, best)
+    probes = [_Probe(*labelled, train, settings.learning_rate) for labelled in attributes]
+    running = list(probes)
+    shuffled = ShuffledFrames(train.frames, settings.batch_frames, settings.seed, STREAM, train.device)
+    for epoch in trange(1, settings.max_epochs + 1, desc="fitting the probes", mininterval=5):
+        for batch in shuffled.epoch(epoch):
+            moved = [probe for probe in running if probe.begin(batch.positions)]
+            for block, h, r in train.blocks_of(batch.x):
+                for probe in moved:
+                    probe.add_gradient(block, h, r)
+            for probe in moved:
+                probe.optimiser.step()
+        losses = _cross_entropies(running, validation)
+        running = [
+            probe
+            for probe, loss in zip(running, losses, strict=True)
+            if not probe.judge(epoch, loss, settings.patience)
+        ]
+        if not running:
+            break
+    return [probe.fitted() for probe in probes]
 
 
-def _set_gradient(weight: Tensor, bias: Tensor, train: LabelledInputs, batch: np.ndarray, unit: float) -> None:
-    """Set `grad` of weight (K, F) and bias (K,) to that of the mean cross-entropy over the `batch` (B,) of `train`."""
-    weight.grad.zero_()
-    bias.grad.zero_()
-    classes = torch.from_numpy(train.classes[batch]).to(weight.device)
-    for block, h, r in train.inputs.blocks(train.positions[batch]):
-        scale = r * unit
-        error = (torch.mm(h, weight.T) * scale + bias).softmax(dim=1)  # (b, K)
-        error[torch.arange(len(h), device=h.device), classes[block]] -= 1
-        error /= len(batch)
-        weight.grad.addmm_((error * scale).T, h)
-        bias.grad += error.sum(dim=0)
-
-
-def _cross_entropy(weight: Tensor, bias: Tensor, labelled: LabelledInputs) -> float:
-    classes = torch.from_numpy(labelled.classes).to(weight.device)
-    total = 0.0
-    for block, h, r in labelled.inputs.blocks(labelled.positions):
-        logits = torch.mm(h, weight.T) * r + bias
-        total += float(nn.functional.cross_entropy(logits, classes[block], reduction="sum"))
-    return total / len(labelled.positions)
+def _cross_entropies(probes: Sequence[_Probe], inputs: Inputs) -> list[float]:
+    """Mean cross-entropy of each probe on its labelled frames of the validation split, on one pass."""
+    totals = np.zeros(len(probes))
+    for block, h, r in inputs.blocks(np.arange(len(inputs))):
+        for index, probe in enumerate(probes):
+            logits = torch.mm(h, probe.weight.T).mul_(r * probe.unit).add_(probe.bias)
+            classes = torch.from_numpy(probe.validation.classes[block]).to(logits.device)
+            totals[index] += float(nn.functional.cross_entropy(logits, classes, ignore_index=LEFT_OUT, reduction="sum"))
+    return [total / len(probe.validation.positions) for total, probe in zip(totals, probes, strict=True)]
 
 
 @torch.no_grad()
@@ -169,15 +210,15 @@ def predict_logits(weight: Tensor, bias: Tensor, inputs: Inputs, positions: np.n
 
 
 @torch.no_grad()
-def class_mean_inputs(labelled: LabelledInputs, n_classes: int) -> Tensor:
+def class_mean_inputs(inputs: Inputs, labelled: Labelled) -> Tensor:
     """Mean input of the frames of each class, (K, F); zero for a class without frames."""
-    inputs = labelled.inputs
-    sums = torch.zeros(n_classes, inputs.width, device=inputs.device)
-    classes = torch.from_numpy(labelled.classes).to(inputs.device)
-    for block, h, r in inputs.blocks(labelled.positions):
-        membership = nn.functional.one_hot(classes[block], n_classes).float()  # (b, K)
+    sums = torch.zeros(labelled.n_classes, inputs.width, device=inputs.device)
+    positions = labelled.positions
+    classes = torch.from_numpy(labelled.classes[positions]).to(inputs.device)
+    for block, h, r in inputs.blocks(positions):
+        membership = nn.functional.one_hot(classes[block], labelled.n_classes).float()  # (b, K)
         sums.addmm_((membership * r).T, h)
-    counts = torch.bincount(classes, minlength=n_classes)
+    counts = torch.bincount(classes, minlength=labelled.n_classes)
     return sums / counts.clamp(min=1)[:, None]
 
 

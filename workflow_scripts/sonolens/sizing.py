@@ -22,8 +22,8 @@ MARGIN = 1.25
 # Start-up: measured 3 s, but minutes where Python's packages lie on a busy shared file system.
 START_SECONDS, SHORTEST_MINUTES = 180, 10
 
-# A split up to this size is held in memory: latents.MEMORY_BUDGET_BYTES (a test holds the two together).
-HELD_BYTES = 4 << 30
+# Frames that are shuffled are held in memory up to this: shuffling.RESIDENT_BYTES (a test holds the two together).
+HELD_BYTES = 2 << 30
 # A row of latents that is read from disk instead, at its slowest: a page over a network file system.
 ROW_READ_SECONDS = 1e-4
 # Of a latent frame, its row in the tables while they are joined. Measured: 70 (training), 160 (probes).
@@ -143,14 +143,21 @@ def training(
 
 
 def probing(
-    n_frames: int, d_latent: int, n_features: int | None, *, max_epochs: int, batch_frames: int, device: str
+    n_frames: int,
+    d_latent: int,
+    n_features: int | None,
+    *,
+    n_attributes: int,
+    max_epochs: int,
+    batch_frames: int,
+    device: str,
 ) -> Need:
-    """One probe (probes.py), of the codes of a cell or of the latents themselves (n_features None)."""
+    """Probes of some attributes (probes.py), of the codes of a cell or of the latents themselves (n_features None)."""
     width = n_features or d_latent
     encoding_flop = 2 * d_latent * width if n_features else 0
     n_passes = max_epochs + 2
-    flop = n_frames * n_passes * (encoding_flop + 4 * CLASSES * width)
-    state_bytes = 4 * width * (2 * d_latent + 10 * CLASSES)
+    flop = n_frames * n_passes * (encoding_flop + n_attributes * 4 * CLASSES * width)
+    state_bytes = 4 * width * (2 * d_latent + n_attributes * 10 * CLASSES)
     logits_bytes = n_frames * 4 * CLASSES  # of two splits, a few copies
     n_bytes = _held_bytes(n_frames, d_latent) + n_frames * PROBE_TABLE_BYTES + state_bytes + logits_bytes
     n_read = n_frames * (1 if _is_held(n_frames, d_latent) else n_passes)
@@ -290,13 +297,12 @@ def _rate(rates: dict[str, float], device: str) -> float:
 
 
 def _held_bytes(n_frames: int, d_latent: int) -> int:
-    """Most that the frames of three splits take (latents.ScaledFrames): one that is being scaled is there thrice."""
-    all_bytes = n_frames * d_latent * 4
-    return min(all_bytes, 3 * HELD_BYTES) + 2 * min(all_bytes, HELD_BYTES)
+    """Most that the frames which are shuffled take (shuffling.ShuffledFrames): all, or two pools of them."""
+    return min(n_frames * d_latent * 4, HELD_BYTES)
 
 
 def _is_held(n_frames: int, d_latent: int) -> bool:
-    """Whether every split surely is in memory."""
+    """Whether frames are surely read once only."""
     return n_frames * d_latent * 4 <= HELD_BYTES
 
 

@@ -4,10 +4,14 @@ Tables are written and read here only, so that a column exists in one place. A u
 metadata and travels inside the file.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sonolens.files import replacing
@@ -75,6 +79,9 @@ SAE_HISTORY = columns_of(
     mse=(pa.float32(), "mean over frames of ‖x − x̂‖²"),
     l1=(pa.float32(), "mean over frames of ‖f‖₁ (or ‖h‖₁, as configured)"),
     learning_rate=(pa.float32(), "at this step"),
+    lam_at_step=(pa.float32(), "λ at this step, which may be on its way up"),
+    train_l0=(pa.float32(), "active features per frame, of a sample of the train frames since the row before"),
+    train_dead_share=(pa.float32(), "share of features that no train frame since the row before gave a gradient"),
     validation_explained_variance=(pa.float32(), "1 − residual variance / variance"),
     validation_sparsity=(pa.float32(), "share of inactive features"),
     validation_l0=(pa.float32(), "active features per frame"),
@@ -126,14 +133,46 @@ def write(frame: pd.DataFrame, path: str | Path, schema: pa.Schema) -> None:
 
 def read(path: str | Path, schema: pa.Schema) -> pd.DataFrame:
     """Read a table written under `schema`. Raises ValueError naming the file if it is damaged or another table."""
+    with _opened(path, schema) as file:
+        return file.read(schema.names).to_pandas()
+
+
+def column(path: str | Path, schema: pa.Schema, name: str) -> np.ndarray:
+    """One column (n_rows,) of numbers; raises as `read` does."""
+    with _opened(path, schema) as file:
+        return file.read([name])[name].to_numpy()
+
+
+def runs(path: str | Path, schema: pa.Schema, name: str) -> pd.DataFrame:
+    """Runs of equal values in a column of text: `value` and `length`, in order. Raises as `read` does.
+
+    The table is never whole in memory.
+    """
+    values: list[str] = []
+    lengths: list[int] = []
+    with _opened(path, schema) as file:
+        for batch in file.iter_batches(columns=[name]):
+            found = pc.run_end_encode(batch.column(name).cast(pa.string()))
+            ends = [0, *found.run_ends.to_pylist()]
+            for value, length in zip(found.values.to_pylist(), np.diff(ends).tolist(), strict=True):
+                if values and values[-1] == value:  # it goes on in the next piece of the file
+                    lengths[-1] += length
+                else:
+                    values.append(value)
+                    lengths.append(length)
+    return pd.DataFrame({"value": values, "length": np.asarray(lengths, np.int64)})
+
+
+@contextmanager
+def _opened(path: str | Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            missing = sorted(set(schema.names) - set(file.schema_arrow.names))
+            if missing:
+                raise ValueError(f"{path} lacks the columns {missing}; it is another table or of an older version")
+            yield file
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} cannot be read as Parquet ({error}); delete it and run again") from error
-    missing = sorted(set(schema.names) - set(table.column_names))
-    if missing:
-        raise ValueError(f"{path} lacks the columns {missing}; it is another table or of an older version")
-    return table.select(schema.names).to_pandas()
 
 
 def read_all(paths: list[str], schema: pa.Schema) -> pd.DataFrame:

@@ -24,7 +24,6 @@ from sonolens.files import replacing
 from sonolens.generators.contract import Generator
 from sonolens.generators.transformer import FlowTransformer, Sizes
 from sonolens.jobs import torch_state
-from sonolens.jobs.checkpoints import Checkpoints
 from sonolens.jobs.resumption import Resumption
 from sonolens.latents import LatentStore, Scaling, clip_and_split
 from sonolens.tracing.schemas import FLOW_HISTORY, PROMPT_VECTORS
@@ -76,8 +75,8 @@ def _condition_of(clip: pd.Series) -> str:
     return clip["instrument"] if clip["kind"] == "solo" and clip["instrument"] else clip["kind"]
 
 
-class _Training:
-    """All that changes from step to step, and can be saved."""
+class _Training(torch_state.Training):
+    """Weights and their average, optimisers, generators, history."""
 
     def __init__(self, net: FlowTransformer, seed: int):
         self.net = net
@@ -93,29 +92,6 @@ class _Training:
         share = 1 / min(self.done, AVERAGED_STEPS)
         for name, weight in self.net.state_dict().items():
             self.average[name].lerp_(weight, share)
-
-    def state(self) -> bytes:
-        return torch_state.pack(
-            {
-                "net": self.net.state_dict(),
-                "average": self.average,
-                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-                "rng": self.rng.bit_generator.state,
-                "generator": self.generator.get_state(),
-                "progress": (self.done, self.rows, self.since),
-            }
-        )
-
-    def restore(self, packed: bytes) -> None:
-        state = torch_state.unpack(packed)
-        self.net.load_state_dict(state["net"])
-        for name, weight in state["average"].items():
-            self.average[name].copy_(weight)
-        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(own)
-        self.rng.bit_generator.state = state["rng"]
-        self.generator.set_state(state["generator"])
-        self.done, self.rows, self.since = state["progress"]
 
 
 def optimisers_of(net: FlowTransformer) -> list[torch.optim.Optimizer]:
@@ -170,10 +146,7 @@ def train(
     torch.manual_seed(seed)  # the initial weights
     net = FlowTransformer(sizes_of(options, excerpts.store.d_latent)).to(device).train()
     now, n_steps = _Training(net, seed), options["steps"]
-    checkpoints = Checkpoints(resumption.folder, resumption.say) if resumption else None
-    if checkpoints and (state := checkpoints.latest()):
-        now.restore(state)
-        resumption.say("resumed", f"at step {now.done} of {n_steps}")
+    after_step = now.resume(resumption, n_steps)
     for step in trange(now.done, n_steps, total=n_steps, initial=now.done, desc="training", mininterval=5):
         for group in (group for optimiser in now.optimisers for group in optimiser.param_groups):
             group["lr"] = options["learning_rate"] * schedule(step, n_steps)
@@ -188,8 +161,7 @@ def train(
         if len(now.since) == HISTORY_EVERY_STEPS or now.done == n_steps:
             now.rows.append((now.done, float(np.mean(now.since))))
             now.since = []
-        if resumption:
-            resumption.after(now.done, n_steps, "steps", lambda: checkpoints.save(now.done, now.state()))
+        after_step()
     described = {"module": MODULE, "options": options, "seed": seed, "conditions": names}
     write_weights(outputs["weights"], now.average, scaling, described)
     history = pd.DataFrame(now.rows, columns=["step", "loss"])

@@ -88,7 +88,7 @@ def cause(why: str) -> str:
 
 
 def _names(judgements: list[Judgement], n_of_rule: Counter, n_names: int = 2) -> str:
-    """ "train_sae (all 18), fit_probe (3 of 54: minivae/dim~64/lam~0.05/pitch, … and 1 more)"."""
+    """ "train_sae (all 18), fit_probes (3 of 18: minivae/dim~64/lam~0.05, … and 1 more)"."""
     of_rule: dict[str, list[str]] = {}
     for judgement in judgements:
         of_rule.setdefault(judgement.job.rule, []).append(judgement.job.name.partition("/")[2])

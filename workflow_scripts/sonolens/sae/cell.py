@@ -7,10 +7,9 @@ from sonolens import tables
 from sonolens.device import torch_device
 from sonolens.files import write_json
 from sonolens.jobs.resumption import Resumption
-from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_and_split, split_rows
+from sonolens.latents import LatentStore, ScaledFrames, Scaling, clip_codes, clip_runs, split_runs
 from sonolens.sae import weights
 from sonolens.sae.evaluation import activation_frequency, evaluate, explained_variance_interval
-from sonolens.sae.products import use_fast_exact_products
 from sonolens.sae.training import Settings, Trained, train
 
 
@@ -27,13 +26,11 @@ def train_cell(
     inputs: latents and frames (a path per shard), manifests, scaling. outputs: model, config, metrics, history.
     """
     where = torch_device(device)
-    print(use_fast_exact_products())
     store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
-    frames = clip_and_split(inputs["frames"], inputs["manifests"])
-    split = {name: ScaledFrames(store, split_rows(frames, name), scaling) for name in ("train", "validation", "test")}
+    runs = clip_runs(inputs["frames"], inputs["manifests"])
+    split = {name: ScaledFrames(store, split_runs(runs, name), scaling) for name in ("train", "validation", "test")}
     trained = train(split["train"], split["validation"], settings, where, resumption)
-    test_clips = frames["clip_id"].cat.codes.to_numpy()[split["test"].rows]
-    metrics = _metrics(trained, split, settings, test_clips) | {"encoder": encoder}
+    metrics = _metrics(trained, split, settings, clip_codes(runs, "test")) | {"encoder": encoder}
     weights.save(trained.model, scaling, outputs["model"])
     tables.write(trained.history, outputs["history"], tables.SAE_HISTORY)
     write_json(outputs["config"], asdict(settings) | {"encoder": encoder, "d_latent": store.d_latent})
@@ -74,4 +71,5 @@ def _metrics(trained: Trained, split: dict[str, ScaledFrames], settings: Setting
         },
         "frames_per_s": settings.steps * min(settings.batch_frames, len(split["train"])) / trained.train_seconds,
         "train_seconds": trained.train_seconds,
+        "products": trained.products._asdict(),
     }

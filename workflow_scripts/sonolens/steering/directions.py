@@ -12,9 +12,9 @@ from sonolens.device import torch_device
 from sonolens.files import read_json, replacing, write_json
 from sonolens.labels import bins
 from sonolens.labels.bins import Bins
-from sonolens.latents import LatentStore, ScaledFrames, Scaling, split_rows
+from sonolens.latents import LatentStore, ScaledFrames, Scaling, split_runs
 from sonolens.probe_cell import read_labelled
-from sonolens.probes import Inputs, LabelledInputs, class_mean_inputs
+from sonolens.probes import Inputs, Labelled, class_mean_inputs
 from sonolens.sae import weights
 from sonolens.steering import choosing
 from sonolens.steering.methods import Method
@@ -35,9 +35,9 @@ def measure(
     """
     where = torch_device(device)
     store, scaling = LatentStore(inputs["latents"]), Scaling.read(inputs["scaling"])
-    frames, class_of_frame = read_labelled(inputs)
-    rows = split_rows(frames, "train")
-    classes, in_train = bins.read(inputs["bins"]), class_of_frame[rows]
+    runs, class_of_frame = read_labelled(inputs)
+    rows = split_runs(runs, "train")
+    classes, in_train = bins.read(inputs["bins"]), class_of_frame[rows[:]]
     n_frames = np.bincount(in_train[in_train >= 0], minlength=classes.n_classes)
     indices = choosing.class_indices(wanted, classes, n_frames, attribute)
     _refuse_absent(indices, classes, n_frames, attribute)
@@ -45,7 +45,7 @@ def measure(
     model = weights.load(inputs["model"], where)[0].requires_grad_(False)
     tensors = {}
     for space, reads in (("code", model), ("latent", None)):
-        means = class_mean_inputs(LabelledInputs.of(Inputs(scaled, reads, where), in_train), classes.n_classes)
+        means = class_mean_inputs(Inputs(scaled, reads, where), Labelled.of(in_train, classes.n_classes))
         tensors[space] = (means - _overall(means, n_frames))[indices].cpu().contiguous()
     with replacing(outputs["directions"]) as temporary:
         temporary.write_bytes(as_bytes(tensors))

@@ -6,6 +6,7 @@ import numpy as np
 
 from sonolens import tables
 from sonolens.labels.bins import LEFT_OUT
+from sonolens.latents import split_runs
 from sonolens.probe_cell import read_labelled
 
 
@@ -14,12 +15,13 @@ def shuffle(inputs: Mapping[str, str | list[str]], output_path: str, seed: int) 
 
     inputs: frames, manifests, labels
     """
-    frames, classes = read_labelled(inputs)
+    runs, classes = read_labelled(inputs)
     labels = tables.read(inputs["labels"], tables.ALIGNED_LABELS)
     rng = np.random.default_rng([seed, 9])
     shuffled, values = classes.copy(), labels["value"].to_numpy().copy()
     for split in ("train", "validation", "test"):
-        rows = np.flatnonzero((frames["split"].to_numpy() == split) & (classes != LEFT_OUT))
+        rows = split_runs(runs, split)[:]
+        rows = rows[classes[rows] != LEFT_OUT]
         taken_from = rng.permutation(rows)
         shuffled[rows], values[rows] = classes[taken_from], labels["value"].to_numpy()[taken_from]
     tables.write(labels.assign(value=values, class_index=shuffled), output_path, tables.ALIGNED_LABELS)
