@@ -39,8 +39,8 @@ def by_hand(model, x, lam, l1_on, chunk_frames):
 def assert_same(found, expected, tolerance):
     for value, reference in zip(found[0], expected[0], strict=True):
         torch.testing.assert_close(value, reference.detach(), rtol=tolerance, atol=tolerance)
-    # where terms cancel (a single active feature has f = sqrt(F) whatever h is) what is left is rounding; a dictionary of
-    # one feature has nothing else
+    # where terms cancel (a single active feature has f = sqrt(F) whatever h is) what is left is rounding; with a single
+    # feature in all nothing else is
     largest = max(reference.abs().max() for reference in expected[1])
     for gradient, reference in zip(found[1], expected[1], strict=True):
         scale = reference.abs().max().clamp(min=1e-3 * largest)

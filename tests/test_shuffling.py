@@ -111,7 +111,9 @@ def test_a_large_set_is_read_pool_by_pool_in_the_order_of_the_disk(latent_files,
     frames = frames_of(latent_files, 2000)
     read = []
     gather = LatentStore.gather
-    monkeypatch.setattr(LatentStore, "gather", lambda store, rows: read.append(rows) or gather(store, rows))
+    monkeypatch.setattr(
+        LatentStore, "gather", lambda store, rows, *dtype: read.append(rows) or gather(store, rows, *dtype)
+    )
     shuffled = ShuffledFrames(frames, 40, 0, 2, CPU)
     assert not read  # nothing before it is asked for
     list(shuffled.batches(0, 15))

@@ -29,6 +29,7 @@ def main(lines_path: str, picture_path: str) -> None:
             axes.text(high + 0.15, place, f"{ratio:.1f}", va="center", fontsize=9)
         axes.set_yticks(range(len(of_size)), [row["trainer"] for row in of_size], fontsize=9)
         axes.set_title(f"d_latent {size[0]}, n_features {size[1]}", fontsize=10)
+        axes.set_xlim(0, 17)
         axes.axvline(1, color="black", lw=0.8, ls=":")
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[-1]:

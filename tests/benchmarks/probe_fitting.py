@@ -9,6 +9,7 @@ second line: probes of 66, 20 and 20 classes together and by themselves, at two 
 
 import argparse
 import json
+import tempfile
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from sonolens import probes
+from sonolens.latents import LatentStore, ScaledFrames, Scaling
 from sonolens.sae.model import SparseAutoencoder
 from sonolens.sae.products import use_fast_exact_products
 
@@ -25,17 +27,10 @@ D_LATENT, N_FEATURES, N_CLASSES = 64, 1024, 66
 DEVICE = torch.device("cpu")
 
 
-class Memory:
-    """Frames of a split that lie in memory, as ScaledFrames offers them."""
-
-    def __init__(self, x: np.ndarray):
-        self.x, self.d_latent = x, x.shape[1]
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, positions) -> np.ndarray:
-        return self.x[positions]
+def on_disk(x: np.ndarray, folder: str) -> tuple[LatentStore, Scaling]:
+    """Frames as extraction leaves them."""
+    np.save(f"{folder}/latents.npy", x)
+    return LatentStore([f"{folder}/latents.npy"]), Scaling(np.zeros(x.shape[1], np.float32), 1.0)
 
 
 def planted(n_frames: int, d_latent: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,11 +53,11 @@ def seconds(work) -> float:
     return time.perf_counter() - started
 
 
-def against_sklearn(n_train: int) -> dict:
+def against_sklearn(n_train: int, folder: str) -> dict:
     x, classes = planted(n_train * 5 // 4, D_LATENT, N_CLASSES)
     model = model_of(D_LATENT)
-    parts = slice(0, n_train), slice(n_train, None)
-    train, validation = (probes.Inputs(Memory(x[part]), model, DEVICE) for part in parts)
+    parts, (store, scaling) = np.split(np.arange(len(x)), [n_train]), on_disk(x, folder)
+    train, validation = (probes.Inputs(ScaledFrames(store, part, scaling), model, DEVICE) for part in parts)
     pair = tuple(probes.Labelled.of(classes[part], N_CLASSES) for part in parts)
     started = time.perf_counter()
     (fitted,) = probes.fit(train, validation, [pair], probes.Settings(30, 1, 1024, 0.1, 0))
@@ -84,9 +79,10 @@ def against_sklearn(n_train: int) -> dict:
     }
 
 
-def together(n_train: int, d_latent: int, rounds: int = 3) -> dict:
+def together(n_train: int, d_latent: int, folder: str, rounds: int = 3) -> dict:
     x, classes = planted(n_train, d_latent, N_CLASSES)
-    inputs = probes.Inputs(Memory(x), model_of(d_latent), DEVICE)
+    store, scaling = on_disk(x, folder)
+    inputs = probes.Inputs(ScaledFrames(store, np.arange(n_train), scaling), model_of(d_latent), DEVICE)
     pairs = [(probes.Labelled.of(classes % n, n),) * 2 for n in (N_CLASSES, 20, 20)]
     chosen = probes.Settings(1, 1, 1024, 0.1, 0)
     probes.fit(inputs, inputs, pairs[:1], chosen)
@@ -105,9 +101,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     use_fast_exact_products()
-    print(json.dumps(against_sklearn(arguments.frames)), flush=True)
-    for d_latent in (64, 512):
-        print(json.dumps(together(arguments.frames // 4, d_latent)), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(against_sklearn(arguments.frames, folder)), flush=True)
+        for d_latent in (64, 512):
+            print(json.dumps(together(arguments.frames // 4, d_latent, folder)), flush=True)
 
 
 if __name__ == "__main__":

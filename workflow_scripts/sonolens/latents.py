@@ -78,14 +78,14 @@ class LatentStore:
     def __init__(self, latents_paths: list[str]):
         self.shards = [np.load(path, mmap_mode="r") for path in latents_paths]
         self.starts = np.cumsum([0, *map(len, self.shards)])
-        self.d_latent = self.shards[0].shape[1]
+        self.d_latent, self.dtype = self.shards[0].shape[1], self.shards[0].dtype
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def gather(self, rows: np.ndarray) -> np.ndarray:
-        """Frames at the global indices `rows` (B,), as stored: (B, d_latent) float32."""
-        gathered = np.empty((len(rows), self.d_latent), np.float32)
+    def gather(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
+        """Frames at the global indices `rows` (B,), not scaled: (B, d_latent)."""
+        gathered = np.empty((len(rows), self.d_latent), dtype)
         shard_of_row = np.searchsorted(self.starts, rows, side="right") - 1
         for shard in np.unique(shard_of_row):
             here = np.flatnonzero(shard_of_row == shard)

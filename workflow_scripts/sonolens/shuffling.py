@@ -7,8 +7,9 @@ come from thousands of places: two frames of a batch are of one block less often
 recording. While a pool is used a thread reads the next.
 
 Every order is drawn from (seed, stream, epoch) alone, so the batches of any step are found again without those before
-it; and it depends on the bytes of the set only, not on the machine. Memory: 2 · POOL_BYTES, or RESIDENT_BYTES, and the
-indices of a pool's frames; on a GPU the pools lie there.
+it; and it depends on the size of the set only, not on the machine. Bytes are counted in fp32; what is held is held as
+it is stored, and scaled batch by batch. Memory: 2 · POOL_BYTES, or RESIDENT_BYTES, half of it for fp16, and the indices
+of a pool's frames; on a GPU the pools lie there too.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Batch(NamedTuple):
 
 class _Pool(NamedTuple):
     positions: np.ndarray  # (P,) of its frames within the set
-    x: Tensor  # (P, d_latent), on the device
+    stored: Tensor  # (P, d_latent), as on the disk, on the device
 
 
 class ShuffledFrames:
@@ -46,6 +47,8 @@ class ShuffledFrames:
         """`stream` sets apart those who shuffle under one seed; a set smaller than a batch is one batch."""
         self.frames, self.seed, self.stream, self.device = frames, seed, stream, device
         self.batch_frames = min(batch_frames, len(frames))
+        self._mean = torch.from_numpy(frames.scaling.mean).to(device)
+        self._scale = float(np.float32(frames.scaling.scale))
         self.batches_per_epoch = len(frames) // self.batch_frames
         frame_bytes = 4 * frames.d_latent
         is_resident = len(frames) * frame_bytes <= RESIDENT_BYTES
@@ -74,7 +77,8 @@ class ShuffledFrames:
                     is_wanted = self._resident is None and self._first_step(*following) < last
                     ahead = (following, reader.submit(self._pool, *following)) if is_wanted else None
                 chosen = order[within * self.batch_frames : (within + 1) * self.batch_frames]
-                x = pool.x.index_select(0, torch.from_numpy(chosen).to(self.device))
+                stored = pool.stored.index_select(0, torch.from_numpy(chosen).to(self.device))
+                x = stored.to(torch.float32, copy=True).sub_(self._mean).div_(self._scale)
                 yield Batch(pool.positions[chosen], x)
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -113,12 +117,14 @@ class ShuffledFrames:
         They are filled piece by piece, so that no second copy of a pool is made.
         """
         if len(self._buffers) < 2:
+            dtype = torch.from_numpy(np.empty(0, self.frames.store.dtype)).dtype
             on_gpu = self.device.type == "cuda"
-            self._buffers.append(torch.empty(len(positions), self.frames.d_latent, pin_memory=on_gpu))
+            self._buffers.append(torch.empty(len(positions), self.frames.d_latent, dtype=dtype, pin_memory=on_gpu))
         else:
             self._buffers.reverse()
-        x = self._buffers[-1][: len(positions)]
+        stored = self._buffers[-1][: len(positions)]
         piece = max(1, BLOCK_BYTES * 64 // (4 * self.frames.d_latent))
         for start in range(0, len(positions), piece):
-            x[start : start + piece] = torch.from_numpy(self.frames[positions[start : start + piece]])
-        return x.to(self.device)
+            rows = self.frames.rows[positions[start : start + piece]]
+            stored[start : start + piece] = torch.from_numpy(self.frames.store.gather(rows, self.frames.store.dtype))
+        return stored.to(self.device)
