@@ -101,6 +101,14 @@ def test_an_order_is_no_order(latent_files, size, request):
     assert not np.array_equal(np.argsort(step_of[:2000], kind="stable"), np.arange(2000))
 
 
+def test_one_can_begin_with_the_last_pool_of_an_epoch_which_is_a_short_one(latent_files, large):
+    frames = frames_of(latent_files, 2200)
+    whole = positions(ShuffledFrames(frames, 40, 5, 2, CPU), 0, 110)
+    again = ShuffledFrames(frames, 40, 5, 2, CPU)
+    assert (again.batches_per_epoch, again._batches_per_pool) == (55, 10)
+    assert np.array_equal(positions(again, 52, 110), whole[52:])
+
+
 def test_a_set_smaller_than_a_batch_is_one(latent_files):
     order = positions(ShuffledFrames(frames_of(latent_files, 20), 4096, 0, 2, CPU), 0, 3)
     assert order.shape == (3, 20)

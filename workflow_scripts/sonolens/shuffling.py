@@ -53,8 +53,9 @@ class ShuffledFrames:
         frame_bytes = 4 * frames.d_latent
         is_resident = len(frames) * frame_bytes <= RESIDENT_BYTES
         batches_per_pool = max(1, POOL_BYTES // (frame_bytes * self.batch_frames))
-        self._block_frames = len(frames) if is_resident else max(1, BLOCK_BYTES // frame_bytes)
+        self._block_frames = max(1, BLOCK_BYTES // frame_bytes)
         self._batches_per_pool = self.batches_per_epoch if is_resident else batches_per_pool
+        self._pool_frames = len(frames) if is_resident else batches_per_pool * self.batch_frames
         self._buffers: list[Tensor] = []
         self._resident = _Pool(np.arange(len(frames)), self._read(np.arange(len(frames)))) if is_resident else None
 
@@ -118,8 +119,8 @@ class ShuffledFrames:
         """
         if len(self._buffers) < 2:
             dtype = torch.from_numpy(np.empty(0, self.frames.store.dtype)).dtype
-            on_gpu = self.device.type == "cuda"
-            self._buffers.append(torch.empty(len(positions), self.frames.d_latent, dtype=dtype, pin_memory=on_gpu))
+            shape = self._pool_frames, self.frames.d_latent
+            self._buffers.append(torch.empty(shape, dtype=dtype, pin_memory=self.device.type == "cuda"))
         else:
             self._buffers.reverse()
         stored = self._buffers[-1][: len(positions)]

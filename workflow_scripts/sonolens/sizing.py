@@ -30,6 +30,8 @@ ROW_READ_SECONDS = 1e-4
 TRAINING_TABLE_BYTES, PROBE_TABLE_BYTES = 150, 320
 # Of a byte of Parquet, what its table takes while labels are joined. Measured: 5; while they are checked, up to 13.
 TABLE_BYTES, TRUTH_TABLE_BYTES = 20, 30
+# Frames of a chunk where features are many (sae/blocks.chunk_frames, of latents 512 wide); where they are few, 2 MiB.
+CHUNK_FRAMES = 256
 # Classes of an attribute at most (pitch has 66): the width of a probe's output.
 CLASSES = 128
 
@@ -132,8 +134,9 @@ def training(
     device: str,
 ) -> Need:
     """One sparse autoencoder (sae/training.py): five products of matrices a frame, two where it is only measured."""
-    # Weights, gradients, Adam's two moments and a buffer; for a checkpoint twice again, all but the gradients.
-    state_bytes = 4 * 2 * d_latent * n_features * (4.5 + 2 * 3)
+    # Weights, gradients and sums of them, Adam's two moments, copies in bf16; for a checkpoint twice again, all but the
+    # gradients. And two chunks of codes.
+    state_bytes = 4 * 2 * d_latent * n_features * (5.5 + 2 * 3) + 2 * 4 * n_features * CHUNK_FRAMES
     n_measured = n_frames * (validation_share * history_rows + 1)
     flop = 2 * d_latent * n_features * (5 * steps * batch_frames + 2 * n_measured)
     n_bytes = _held_bytes(n_frames, d_latent) + n_frames * TRAINING_TABLE_BYTES + state_bytes
