@@ -79,16 +79,40 @@ def test_what_a_gpu_runs_equals_autograd_in_float64(as_on_a_gpu, l1_on, scale):
 def test_threads_share_the_chunks_and_give_what_one_gives():
     model = model_of(16, 64, 0)
     x = torch.randn(500, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    alone = by_hand(model, x, 0.1, "normalised", 32)
+    alone, before = by_hand(model, x, 0.1, "normalised", 32), torch.get_num_threads()
     for n_threads in (2, 3, 40):
         with torch_threads(n_threads):
             together = by_hand(model, x, 0.1, "normalised", 32)
             again = by_hand(model, x, 0.1, "normalised", 32)
+        assert torch.get_num_threads() == before
         assert_same(together, alone, 1e-12)
         assert all(torch.equal(one, other) for one, other in zip(together[1], again[1], strict=True))
 
 
+def test_bf16_is_rounded_as_torch_rounds_it():
+    generator = torch.Generator().manual_seed(0)
+    h, g = (torch.randn(50, 300, generator=generator).bfloat16() for _ in range(2))
+    bias, terms = torch.randn(300, generator=generator), elementwise.RowTerms.empty(50, 4, torch.empty(0))
+    active = (h.float() + bias).relu().bfloat16()
+    elementwise.relu_with_sums(h, bias, terms)
+    assert torch.equal(h, active)
+    torch.testing.assert_close(terms.hidden_sum, active.float().sum(dim=1))
+    torch.testing.assert_close(terms.hidden_square_sum, active.float().square().sum(dim=1))
+    terms.addend.fill_(0.37)
+    terms.factor.copy_(torch.rand(50, generator=generator))
+    exact = g.double() + terms.addend[:, None].double() - terms.factor[:, None].double() * h.double()
+    elementwise.where_active(g, h, terms)
+    assert (g[h == 0] == 0).all()
+    rounded = exact.float().bfloat16()
+    assert (g == rounded)[h > 0].float().mean() > 0.999  # but where a fused product ends up on the other side of a tie
+    assert (g.double() - exact)[h > 0].abs().max() <= (exact[h > 0].abs() * 2**-8).max()
+
+
 def test_a_nan_is_not_lost_on_the_way():
+    broken = model_of(4, 8, 0, torch.float32)
+    with torch.no_grad():
+        broken.W_enc[3] = float("nan")
+    assert not by_hand(broken, torch.randn(10, 4), 0.1, "normalised", 8)[0].total.isfinite()
     model = model_of(4, 8, 0, torch.float32)
     for value in (float("nan"), float("inf")):
         x = torch.randn(10, 4)

@@ -49,6 +49,7 @@ def test_runs_of_clips_say_what_the_table_of_frames_says(latent_files, monkeypat
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", in_pieces(pq.ParquetFile.iter_batches, 7))
     runs = latents.clip_runs(files["frames"], files["manifests"])
     frames = latents.clip_and_split(files["frames"], files["manifests"])
+    assert len(runs) == 10  # also where a clip goes on in the next piece of the file
     for column in ("clip_id", "split", "kind"):
         assert np.repeat(runs[column].to_numpy(), runs["n_frames"]).tolist() == frames[column].astype(str).tolist()
     assert frames["frame_index"].tolist() == list(range(20)) * 10

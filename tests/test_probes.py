@@ -91,6 +91,14 @@ def test_a_probe_is_the_same_alone_and_in_company(latent_files):
     assert together[0].n_epochs < together[1].n_epochs  # none waits for another
 
 
+def test_a_fit_ends_when_the_rate_would_drop_for_the_third_time(latent_files, monkeypatch):
+    x, classes, _ = planted(200)
+    inputs, data = labelled(latent_files, x, classes)
+    monkeypatch.setattr(probes, "_cross_entropies", lambda running, _: [1.0] * len(running))  # no epoch is a better one
+    (fitted,) = probes.fit(inputs, inputs, [(data, data)], SETTINGS)
+    assert (fitted.best_epoch, fitted.n_epochs, fitted.validation_loss) == (1, 1 + 3 * SETTINGS.patience, 1.0)
+
+
 def test_frames_without_a_class_are_left_out(latent_files):
     x, classes, _ = planted(200)
     classes[::2] = -1

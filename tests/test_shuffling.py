@@ -101,6 +101,27 @@ def test_an_order_is_no_order(latent_files, size, request):
     assert not np.array_equal(np.argsort(step_of[:2000], kind="stable"), np.arange(2000))
 
 
+def test_each_pool_has_an_order_of_its_own(latent_files, large):
+    order = positions(ShuffledFrames(frames_of(latent_files, 2000), 40, 5, 2, CPU), 0, 20).reshape(2, 400)
+    first, second = np.argsort(order, axis=1)  # of the frames of a pool as they lie on the disk, when each comes
+    assert (first == second).mean() < 0.02
+
+
+@pytest.mark.parametrize("size", ["resident", "large"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_batches_are_scaled_as_the_frames_are(latent_files, size, dtype, request):
+    if size == "large":
+        request.getfixturevalue("large")
+    files = latent_files(np.random.default_rng(0).normal(3, 2, (1000, D)))
+    for path in files["latents"]:
+        np.save(path, np.load(path).astype(dtype))
+    scaling = Scaling(np.array([3, 1, -2, 0.1], np.float32), 1.7)
+    frames = ScaledFrames(LatentStore(files["latents"]), np.arange(100, 900), scaling)
+    for batch in ShuffledFrames(frames, 40, 5, 2, CPU).batches(0, 30):
+        assert batch.x.dtype == torch.float32
+        assert np.array_equal(batch.x.numpy(), frames[batch.positions])
+
+
 def test_one_can_begin_with_the_last_pool_of_an_epoch_which_is_a_short_one(latent_files, large):
     frames = frames_of(latent_files, 2200)
     whole = positions(ShuffledFrames(frames, 40, 5, 2, CPU), 0, 110)
