@@ -754,11 +754,6 @@ SAE_TRAINING = {
 } | {"seed": SEED}
 
 
-def objective_training(wildcards):
-    """Params function: how a cell is trained with the reading of the L1 term that wildcard `l1_on` says."""
-    return SAE_TRAINING | {"l1_on": wildcards.l1_on}
-
-
 PROBE_FITTING = {
     key: EXPERIMENT["probes"][key]
     for key in ("max_epochs", "patience", "batch_frames", "learning_rate")

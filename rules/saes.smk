@@ -35,7 +35,8 @@ rule train_sae:
         runtime=minutes(training),
         checkpoint_s=EXPERIMENT["jobs"]["checkpoint_seconds"],
     params:
-        training=SAE_TRAINING | {"l1_on": EXPERIMENT["sae"]["l1_on"]},
+        **SAE_TRAINING,
+        l1_on=EXPERIMENT["sae"]["l1_on"],
         device=EXPERIMENT["device"],
     script:
         "../workflow_scripts/train_sae.py"
@@ -52,7 +53,8 @@ use rule train_sae as train_objective_sae with:
     benchmark:
         "benchmarks/train_objective_sae/{l1_on}/{encoder}/dim~{dim}/lam~{lam}.tsv"
     params:
-        training=objective_training,
+        **SAE_TRAINING,
+        l1_on="{l1_on}",
         device=EXPERIMENT["device"],
 
 

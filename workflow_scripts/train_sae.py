@@ -17,7 +17,7 @@ with job.running(snakemake) as resumption:
         settings=Settings(
             n_features=int(snakemake.wildcards.dim),
             lam=float(snakemake.wildcards.lam),
-            **snakemake.params.training,
+            **{name: value for name, value in snakemake.params.items() if name != "device"},
         ),
         device=snakemake.params.device,
         resumption=resumption,
