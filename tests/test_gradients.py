@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonolens.device import torch_threads
-from sonolens.sae import elementwise, gradients, products
+from sonolens.sae import elementwise, gradients, products, sparse_products
 from sonolens.sae.loss import objective
 from sonolens.sae.model import SparseAutoencoder
 
@@ -59,9 +59,76 @@ def test_equals_autograd_in_float64(d_latent, n_features, n_frames, lam, l1_on, 
 
 
 @pytest.fixture
+def listed(monkeypatch) -> list[int]:
+    """Codes above 0 of each chunk in which only these were multiplied."""
+    counts, decode = [], sparse_products.ActiveCodes.decode
+
+    def counted(active, h, W_dec_t):
+        counts.append(int((h > 0).sum()))
+        return decode(active, h, W_dec_t)
+
+    monkeypatch.setattr(sparse_products.ActiveCodes, "decode", counted)
+    return counts
+
+
+def with_few_active(model: SparseAutoencoder, x: torch.Tensor, share: float) -> SparseAutoencoder:
+    """About this share of its codes of x is above 0, of some frames none."""
+    with torch.no_grad():
+        model.b_enc.zero_()
+        model.b_enc -= model.encode(x).h.flatten().quantile(1 - share)
+    return model
+
+
+@pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("n_features", [40, 64, 7, 133])
+def test_multiplying_only_active_codes_equals_autograd_in_float64(listed, n_features, scale, l1_on):
+    for seed, share in enumerate((0.003, 0.05, 0.1)):
+        x = torch.randn(70, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
+        x[::6] = 0
+        model = with_few_active(model_of(9, n_features, seed), x, share)
+        h = model.encode(x).h
+        assert (h[:, :3] == 0).all(dim=1).any()
+        found = by_hand(model, x, 0.15, l1_on, 32)
+        assert_same(found, by_autograd(model, x, 0.15, l1_on), 1e-10)
+        assert sum(listed) == (h > 0).sum() and len(listed) == 3  # all its chunks
+        listed.clear()
+
+
+def test_each_chunk_is_counted_for_itself(listed):
+    x = torch.randn(96, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = with_few_active(model_of(9, 64, 0), x, 0.1)
+    x[32:64] *= 100  # against the same bias half of the codes are active
+    assert_same(by_hand(model, x, 0.1, "normalised", 32), by_autograd(model, x, 0.1, "normalised"), 1e-10)
+    assert len(listed) == 2
+
+
+def test_as_many_active_codes_as_there_is_room_for(listed, monkeypatch):
+    monkeypatch.setattr(sparse_products, "MOST_ACTIVE", 0.25)
+    model, x = model_of(3, 32, 0), torch.ones(64, 3, dtype=torch.float64)
+    for n_active in (8, 9):
+        with torch.no_grad():
+            model.W_enc.zero_()
+            model.b_enc.fill_(-1)
+            model.b_enc[-n_active:] = 1
+        assert_same(by_hand(model, x, 0.1, "normalised", 64), by_autograd(model, x, 0.1, "normalised"), 1e-10)
+    assert listed == [8 * 64]  # a quarter; of more all are multiplied
+
+
+@pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
+def test_multiplying_only_active_codes_is_as_exact_as_float32_allows(listed, l1_on):
+    x = torch.randn(512, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    exact, single = (with_few_active(model_of(64, 1024, 0), x, 0.05) for _ in range(2))
+    loss, found = by_hand(single.float(), x.float(), 0.02, l1_on, 128)
+    as_double = type(loss)(*(value.double() for value in loss)), [gradient.double() for gradient in found]
+    assert_same(as_double, by_autograd(exact, x, 0.02, l1_on), 2e-5)
+    assert len(listed) == 4
+
+
+@pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """The operations of torch that a GPU runs, in place of the kernels for a CPU."""
-    monkeypatch.setattr(elementwise, "_has_kernels", lambda tensor: False)
+    monkeypatch.setattr(elementwise, "has_kernels", lambda tensor: False)
 
 
 @pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
@@ -94,14 +161,18 @@ def test_bf16_is_rounded_as_torch_rounds_it():
     h, g = (torch.randn(50, 300, generator=generator).bfloat16() for _ in range(2))
     bias, terms = torch.randn(300, generator=generator), elementwise.RowTerms.empty(50, 4, torch.empty(0))
     active = (h.float() + bias).relu().bfloat16()
-    elementwise.relu_with_sums(h, bias, terms)
+    elementwise.relu_with_sums(h, bias, terms.hidden_sum, terms.hidden_square_sum)
     assert torch.equal(h, active)
     torch.testing.assert_close(terms.hidden_sum, active.float().sum(dim=1))
     torch.testing.assert_close(terms.hidden_square_sum, active.float().square().sum(dim=1))
     terms.addend.fill_(0.37)
     terms.factor.copy_(torch.rand(50, generator=generator))
     exact = g.double() + terms.addend[:, None].double() - terms.factor[:, None].double() * h.double()
-    elementwise.where_active(g, h, terms)
+    terms.inverse_rms.fill_(0.5)
+    b_enc_gradient = torch.ones(300)
+    elementwise.where_active(g, h, terms, b_enc_gradient)
+    expected = 1 + 0.5 * exact.where(h > 0, 0).sum(dim=0)
+    torch.testing.assert_close(b_enc_gradient, expected.float(), rtol=1e-5, atol=1e-5)
     assert (g[h == 0] == 0).all()
     rounded = exact.float().bfloat16()
     assert (g == rounded)[h > 0].float().mean() > 0.999  # but where a fused product ends up on the other side of a tie
@@ -118,6 +189,16 @@ def test_a_nan_is_not_lost_on_the_way():
         x = torch.randn(10, 4)
         x[3, 2] = value
         assert not by_hand(model, x, 0.1, "normalised", 8)[0].total.isfinite()
+
+
+def test_a_nan_among_few_active_codes_is_not_lost(listed):
+    x = torch.randn(32, 9, dtype=torch.float64)
+    model = with_few_active(model_of(9, 64, 0), x, 0.02)
+    with torch.no_grad():
+        model.W_enc[3] = float("nan")
+    loss, found = by_hand(model, x, 0.1, "normalised", 32)
+    assert listed and not loss.total.isfinite()
+    assert not found[0][3].isfinite().any()
 
 
 @pytest.mark.parametrize("l1_on", ["normalised", "hidden"])

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from sonolens.latents import LatentStore, ScaledFrames, Scaling
-from sonolens.sae import dictionary, elementwise, gradients, products, training
+from sonolens.sae import dictionary, elementwise, gradients, products, sparse_products, training
 from sonolens.sae.loss import objective
+from sonolens.sae.model import Code, rms_norm
 from test_gradients import model_of
 from test_sae import settings_of, sparse_data
 
@@ -96,9 +97,8 @@ def test_dead_features_begin_anew_where_frames_are_reconstructed_badly():
     one_step(now, x, settings)
     before = {name: value.clone() for name, value in now.model.state_dict().items()}
     assert (now.model.b_enc[:5] < -1e5).all()  # not yet
-    for moments in now.optimiser.state.values():
-        moments["exp_avg"].fill_(1)
-        moments["exp_avg_sq"].fill_(1)
+    for moment in (*now.optimiser.means, *now.optimiser.mean_squares):
+        moment.fill_(1)
     one_step(now, x, settings)
     model = now.model.requires_grad_(False)
     assert (model.b_enc[:5] == 0).all()
@@ -110,10 +110,15 @@ def test_dead_features_begin_anew_where_frames_are_reconstructed_badly():
     assert model.W_enc[:5].norm(dim=1).tolist() == pytest.approx([row_norm] * 5)
     assert norms(model)[:5].tolist() == pytest.approx([norms(model)[5:].mean().item()] * 5, rel=1e-4)
     torch.testing.assert_close(model.W_enc[5:], before["W_enc"][5:], atol=1e-6, rtol=0)  # the living are left alone
-    moments = now.optimiser.state
-    for name in ("exp_avg", "exp_avg_sq"):
-        of_features = moments[model.W_enc][name], moments[model.b_enc][name], moments[model.W_dec][name].T
+    optimiser = now.optimiser
+    of_parameters = dict(
+        zip(optimiser.parameters, zip(optimiser.means, optimiser.mean_squares, strict=True), strict=True)
+    )
+    for moment in (0, 1):
+        of_features = [of_parameters[weight][moment] for weight in (model.W_enc, model.b_enc)]
+        of_features.append(of_parameters[model.W_dec][moment].T)
         assert all((moment[:5] == 0).all() and (moment[5:] != 0).any() for moment in of_features)
+        assert (of_parameters[model.b_dec][moment] != 0).all()
     assert (model.encode(x).h[:, :5] > 0).any()
 
 
@@ -144,7 +149,7 @@ bf16 = pytest.mark.skipif(
 @pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
 @pytest.mark.parametrize("has_kernels", [True, False])
 def test_products_in_bf16_are_near_and_sums_are_kept_in_fp32(l1_on, has_kernels, monkeypatch):
-    monkeypatch.setattr(elementwise, "_has_kernels", lambda tensor: has_kernels)  # else what a GPU runs
+    monkeypatch.setattr(elementwise, "has_kernels", lambda tensor: has_kernels)  # else what a GPU runs
     model = model_of(64, 1024, 0, torch.float32)
     x = torch.randn(512, 64, generator=torch.Generator().manual_seed(1))
     code = model.encode(x)
@@ -156,6 +161,29 @@ def test_products_in_bf16_are_near_and_sums_are_kept_in_fp32(l1_on, has_kernels,
     for parameter, reference in zip(model.parameters(), expected, strict=True):
         assert parameter.grad.dtype == torch.float32
         assert ((parameter.grad - reference).norm() / reference.norm()).item() < 0.03
+
+
+@bf16
+@pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
+def test_in_bf16_only_codes_are_rounded_where_few_are_active(l1_on):
+    """Given the rounded codes, all that follows is exact."""
+    model = model_of(64, 1024, 0, torch.float32)
+    with torch.no_grad():
+        model.b_enc -= 1.7
+    x = torch.randn(512, 64, generator=torch.Generator().manual_seed(1))
+    n_active = torch.zeros(1024, dtype=torch.int64)
+    loss = gradients.ChunkedGradients(model, l1_on, n_active, torch.bfloat16)(x, 0.02)
+    found = [parameter.grad.double() for parameter in model.parameters()]
+    h = torch.relu((x.bfloat16() @ model.W_enc.bfloat16().T).float() + model.b_enc).bfloat16().double().detach()
+    assert 0.01 < (h > 0).double().mean() < sparse_products.MOST_ACTIVE_BF16
+    exact, x = model.double(), x.double()
+    code = Code(h.requires_grad_(), rms_norm(h))
+    expected = objective(x, exact.decode(code.f), code, 0.02, l1_on)
+    of_h, *of_decoder = torch.autograd.grad(expected.total, [h, exact.W_dec, exact.b_dec])
+    of_h = of_h * (h > 0)
+    assert loss.total.item() == pytest.approx(expected.total.item(), rel=1e-5)
+    for gradient, reference in zip(found, (of_h.T @ x, of_h.sum(dim=0), *of_decoder), strict=True):
+        assert ((gradient - reference).norm() / reference.norm()).item() < 1e-5
 
 
 @bf16

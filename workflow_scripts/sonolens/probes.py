@@ -20,10 +20,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import trange
 
+from sonolens.adam import Adam
 from sonolens.labels.bins import LEFT_OUT
 from sonolens.latents import ScaledFrames
 from sonolens.sae.blocks import block_frames
-from sonolens.sae.model import EPS, SparseAutoencoder
+from sonolens.sae.codes import CodeBlocks
+from sonolens.sae.model import SparseAutoencoder
 from sonolens.shuffling import ShuffledFrames
 
 STREAM = 3  # of the random numbers under a seed: the order of the frames
@@ -46,10 +48,10 @@ class Inputs:
     """What a probe reads, computed as it is asked for: codes f = r h of a model, or the scaled latents themselves."""
 
     def __init__(self, frames: ScaledFrames, model: SparseAutoencoder | None, device: torch.device):
-        self.frames, self.model, self.device = frames, model, device
+        self.frames, self.device = frames, device
         self.width = model.n_features if model else frames.d_latent
         self.block_frames = block_frames(self.width, torch.empty(0, device=device))
-        self._buffer = torch.empty(self.block_frames, self.width, device=device)
+        self._codes = CodeBlocks(model) if model else None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -70,11 +72,7 @@ class Inputs:
             yield block, *self._factors(torch.from_numpy(self.frames[positions[block]]).to(self.device))
 
     def _factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.model is None:
-            return x, x.new_ones(len(x), 1)
-        h = torch.addmm(self.model.b_enc, x, self.model.W_enc.T, out=self._buffer[: len(x)]).relu_()
-        norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
-        return h, (norm.square() / self.width + EPS).rsqrt()
+        return self._codes(x) if self._codes else (x, x.new_ones(len(x), 1))
 
 
 class Labelled(NamedTuple):
@@ -114,7 +112,7 @@ class _Probe:
         self.weight = torch.zeros(train.n_classes, inputs.width, device=inputs.device)
         self.bias = torch.zeros(train.n_classes, device=inputs.device)
         self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
-        self.optimiser = torch.optim.Adam([self.weight, self.bias], lr=learning_rate, fused=True)
+        self.optimiser = Adam([self.weight, self.bias], learning_rate)
         self.best = Fit(self.weight.clone(), self.bias.clone(), 0, 0, float("inf"))
         self.waited, self.drops = 0, 0
 
@@ -151,7 +149,7 @@ class _Probe:
             self.drops, self.waited = self.drops + 1, 0
             self.weight.copy_(self.best.weight)
             self.bias.copy_(self.best.bias)
-            self.optimiser.param_groups[0]["lr"] *= RATE_DROP
+            self.optimiser.learning_rate *= RATE_DROP
         return self.drops == N_RATES
 
     def fitted(self) -> Fit:

@@ -134,9 +134,9 @@ def training(
     device: str,
 ) -> Need:
     """One sparse autoencoder (sae/training.py): five products of matrices a frame, two where it is only measured."""
-    # Weights, gradients and sums of them, Adam's two moments, copies in bf16; for a checkpoint twice again, all but the
-    # gradients. And two chunks of codes.
-    state_bytes = 4 * 2 * d_latent * n_features * (5.5 + 2 * 3) + 2 * 4 * n_features * CHUNK_FRAMES
+    # Weights, gradients and sums of them, Adam's two moments, a transpose and copies in bf16; for a checkpoint twice
+    # again, all but the gradients. And three chunks of codes.
+    state_bytes = 4 * 2 * d_latent * n_features * (6 + 2 * 3) + 3 * 4 * n_features * CHUNK_FRAMES
     n_measured = n_frames * (validation_share * history_rows + 1)
     flop = 2 * d_latent * n_features * (5 * steps * batch_frames + 2 * n_measured)
     n_bytes = _held_bytes(n_frames, d_latent) + n_frames * TRAINING_TABLE_BYTES + state_bytes

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sonolens.adam import Adam
 from sonolens.jobs.checkpoints import Checkpoints
 from sonolens.jobs.resumption import Resumption
 
@@ -59,7 +60,7 @@ class Training:
         return lambda: resumption.after(self.done, n_steps, "steps", lambda: checkpoints.save(self.done, self.state()))
 
 
-_BY_STATE_DICT = torch.nn.Module | torch.optim.Optimizer
+_BY_STATE_DICT = torch.nn.Module | torch.optim.Optimizer | Adam
 _LIVE = _BY_STATE_DICT | torch.Generator | np.random.Generator
 
 

@@ -1,7 +1,8 @@
 """From CREPE's probabilities per pitch bin to one pitch per frame."""
 
-import numba
 import numpy as np
+
+from sonolens.kernels import kernel
 
 N_BINS = 360
 CENTS_PER_BIN = 20
@@ -60,8 +61,7 @@ def viterbi_path(probabilities: np.ndarray) -> np.ndarray:
     return path
 
 
-# Compiled anew by each process, in a second: a cache on disk would need a folder that every job may write to.
-@numba.njit(nogil=True)
+@kernel
 def _search(score, near, jump_score, best, came_from, padded, glide, step):
     """Go on from `best` (B,), the scores of the best paths to each bin, with the frames of `score` (b, B).
 
@@ -90,7 +90,7 @@ def _search(score, near, jump_score, best, came_from, padded, glide, step):
             best[j] = (jump if jumps else glide[j]) + score[frame, j]
 
 
-@numba.njit(nogil=True)
+@kernel
 def _trace_back(came_from, last, path):
     """Fill path (T,) from its end, where it is in bin `last`."""
     state = last

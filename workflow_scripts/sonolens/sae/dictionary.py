@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sonolens.adam import Adam
 from sonolens.sae.blocks import block_frames
 from sonolens.sae.model import SparseAutoencoder
 
@@ -34,9 +35,7 @@ def keep_gradient_off_norms(model: SparseAutoencoder) -> None:
 
 
 @torch.no_grad()
-def resample(
-    model: SparseAutoencoder, optimiser: torch.optim.Adam, dead: Tensor, x: Tensor, rng: np.random.Generator
-) -> None:
+def resample(model: SparseAutoencoder, optimiser: Adam, dead: Tensor, x: Tensor, rng: np.random.Generator) -> None:
     """Begin the features `dead` (F,) bool anew, at frames out of x (B, D) that are reconstructed badly.
 
     A frame is drawn with a probability that grows as ‖x − x̂‖⁴; less b_dec and at unit norm it is the feature's
@@ -55,9 +54,10 @@ def resample(
     model.W_enc[dead] = directions * NEW_ENCODER_SHARE * _norms(model.W_enc[~dead], 1).mean()
     model.W_dec[:, dead] = directions.T * _norms(model.W_dec[:, ~dead], 0).mean()
     model.b_enc[dead] = 0
-    for parameter, of_dead in ((model.W_enc, dead), (model.b_enc, dead), (model.W_dec, (slice(None), dead))):
-        for name in ("exp_avg", "exp_avg_sq"):
-            optimiser.state[parameter][name][of_dead] = 0
+    of_dead = {model.W_enc: dead, model.b_enc: dead, model.W_dec: (slice(None), dead)}
+    for parameter, *moments in zip(optimiser.parameters, optimiser.means, optimiser.mean_squares, strict=True):
+        for moment in moments if parameter in of_dead else ():
+            moment[of_dead[parameter]] = 0
 
 
 def _norms(matrix: Tensor, dim: int) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sonolens.latents import ScaledFrames
-from sonolens.sae.blocks import block_frames
+from sonolens.sae.codes import CodeBlocks
 from sonolens.sae.model import SparseAutoencoder
 
 # Share of a sum of squares that sums in float64 leave over of frames that are all the same
@@ -56,7 +56,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(model: SparseAutoencoder, frames: ScaledFrames) -> Evaluation:
-    """Run the model over `frames`; memory is bounded by a block of codes.
+    """Run the model over `frames`; memory is bounded by two blocks of codes.
 
     Raises ValueError if all frames are alike: nothing of them can be explained.
     """
@@ -64,14 +64,16 @@ def evaluate(model: SparseAutoencoder, frames: ScaledFrames) -> Evaluation:
     n_active = torch.zeros(model.n_features, dtype=torch.int64, device=device)
     squared_error, hidden_norm, x_square_sum = [], 0.0, 0.0
     x_sum = np.zeros(model.d_latent)
-    step = block_frames(model.n_features, model.W_enc)
-    for start in range(0, len(frames), step):
-        block = frames[slice(start, start + step)]
+    codes = CodeBlocks(model)
+    is_active = model.W_enc.new_empty(codes.block_frames, model.n_features)
+    for start in range(0, len(frames), codes.block_frames):
+        block = frames[slice(start, start + codes.block_frames)]
         x = torch.from_numpy(block).to(device)
-        code = model.encode(x)
-        squared_error.append((x - model.decode(code.f)).square().sum(dim=1).cpu().numpy())
-        n_active += (code.h > 0).sum(dim=0)
-        hidden_norm += float(code.h.norm(dim=1).double().sum())
+        h, r = codes(x)
+        decoded = torch.mm(h, model.W_dec.T).mul_(r).add_(model.b_dec)
+        squared_error.append((x - decoded).square().sum(dim=1).cpu().numpy())
+        n_active += torch.gt(h, 0, out=is_active[: len(x)]).sum(dim=0).long()  # a sum of floats, which is the fastest
+        hidden_norm += float(torch.linalg.vector_norm(h, dim=1).double().sum())
         x_sum += block.sum(axis=0, dtype=np.float64)
         x_square_sum += float((block.astype(np.float64) ** 2).sum())
     if x_square_sum - (x_sum**2).sum() / len(frames) <= ALIKE * x_square_sum:

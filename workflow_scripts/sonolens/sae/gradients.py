@@ -17,11 +17,13 @@ the small matrices x̂, e and x. Five matrix products remain, and ∂L/∂x, whi
 
 Why it is fast: the three hidden-size tensors of autograd (h, f, their gradients), (B, F), stream through main memory
 a dozen times a step and are allocated anew each time. Here two buffers of (b, F) are kept and stay in cache, and what
-lies between the products is one pass before and one after (`elementwise.py`). On several cores each takes every n-th
-chunk, with buffers and sums of its own, since a product of so few rows is not worth sharing.
+lies between the products is one pass before and one after (`elementwise.py`). Where few codes are above 0, as training
+makes them, only these are multiplied (`sparse_products.py`); each chunk is counted for itself. On several cores each
+takes every n-th chunk, with buffers and sums of its own, since a product of so few rows is not worth sharing.
 
 Products in bf16: weights, sums and whatever is of the width of a frame stay in fp32; h, g and the copies of the weights
-that are multiplied are bf16, and so are a chunk's products before they are added up.
+that are multiplied are bf16, and so are a chunk's products before they are added up. Where only codes above 0 are
+multiplied, nothing but h is rounded.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,7 @@ from sonolens.sae.blocks import chunk_frames
 from sonolens.sae.elementwise import Objective, RowTerms, frame_terms, relu_with_sums, where_active
 from sonolens.sae.loss import Loss
 from sonolens.sae.model import SparseAutoencoder
+from sonolens.sae.sparse_products import ActiveCodes
 
 # Frames of a batch in which active features are counted: a sample, which costs next to nothing
 COUNTED_FRAMES = 128
@@ -44,8 +47,8 @@ class ChunkedGradients:
     """Accumulates loss and gradients of one model over the chunks of a batch; buffers are kept between batches.
 
     In how many frames each feature is active, `n_active` (F,), is counted in passing, on the first COUNTED_FRAMES of
-    each batch. Memory: for each thread two chunks of codes and the gradient of each weight, and that gradient once
-    more; in bf16 half as much again.
+    each batch. Memory: W_decᵀ, and for each thread three chunks of codes and the gradient of each weight; in bf16 half
+    as much again.
 
     There are as many threads as torch has when this is made. torch itself should have one while they work: its own
     threads go on spinning for a while after they were needed, on the cores that these want (`device.torch_threads`).
@@ -56,104 +59,125 @@ class ChunkedGradients:
         self.model, self.l1_on, self.n_active = model, l1_on, n_active
         self.dtype = dtype or model.W_enc.dtype
         self.chunk_frames = chunk_frames(model.d_latent, model.n_features, model.W_enc.new_empty(0, dtype=self.dtype))
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self._W_dec_t = torch.empty_like(model.W_enc)
         n_threads = 1 if model.W_enc.is_cuda else torch.get_num_threads()
         self._workers = [_Worker(model, self.chunk_frames, self.dtype) for _ in range(n_threads)]
         # A thread of its own each, in which torch does not share its work out again
         self._pool = ThreadPoolExecutor(n_threads, "gradients", initializer=partial(torch.set_num_threads, 1))
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
 
+    @torch.no_grad()
     def __call__(self, x: Tensor, lam: float) -> Loss:
         """Set every parameter's `grad` for the batch x (B, D); the loss, as `objective` defines it."""
         sums = self._accumulated(x, Objective(lam / len(x), 2 / len(x), self.l1_on == "normalised"))
-        model, total = self.model, self._workers[0]
-        model.W_enc.grad.copy_(total.encoder[:-1].T)
-        model.b_enc.grad.copy_(total.encoder[-1])
-        model.W_dec.grad.copy_(total.decoder)
-        model.b_dec.grad.copy_(total.b_dec)
-        self.n_active += total.n_active
+        total = self._workers[0].total
+        self.model.W_enc.grad.copy_(total.W_enc)
+        self.model.b_enc.grad.copy_(total.b_enc)
+        self.model.W_dec.grad.copy_(total.W_dec_t.T)
+        self.model.b_dec.grad.copy_(total.b_dec)
+        self.n_active += self._workers[0].n_active
         mse, l1 = sums / len(x)
         return Loss(mse + lam * l1, mse, l1)
 
     def _accumulated(self, x: Tensor, given: Objective) -> Tensor:
         """Let the workers sum the gradients of x (B, D), at last all in the first; returns what `accumulate` does."""
-        weights, chunks = _Weights.of(self.model, self.dtype), x.split(self.chunk_frames)
+        self._W_dec_t.copy_(self.model.W_dec.T)
+        weights = _Weights(
+            self.model.W_enc.detach(), self.model.b_enc.detach(), self._W_dec_t, self.model.b_dec.detach()
+        )
+        multiplied = weights.rounded_to(self.dtype)
+        chunks = x.split(self.chunk_frames)
         first, *others = self._workers[: len(chunks)]
         if not others:
-            return first.accumulate(chunks, weights, given)
+            return first.accumulate(chunks, weights, multiplied, given)
         running = [
-            self._pool.submit(worker.accumulate, chunks[number :: len(others) + 1], weights, given)
+            self._pool.submit(worker.accumulate, chunks[number :: len(others) + 1], weights, multiplied, given)
             for number, worker in enumerate((first, *others))
         ]
         sums = torch.stack([share.result() for share in running]).sum(dim=0)
         for other in others:
-            first.add(other)
+            first.total.add(other.total)
         return sums
 
 
 class _Weights(NamedTuple):
-    """As they are multiplied, and added."""
+    """Of a model, or sums of their gradients."""
 
-    W_enc_t: Tensor  # (D, F)
-    W_dec: Tensor  # (D, F)
+    W_enc: Tensor  # (F, D)
     b_enc: Tensor  # (F,)
+    W_dec_t: Tensor  # (F, D)
     b_dec: Tensor  # (D,)
 
-    @staticmethod
-    def of(model: SparseAutoencoder, dtype: torch.dtype) -> "_Weights":
-        W_enc, W_dec, b_enc, b_dec = (w.detach() for w in (model.W_enc, model.W_dec, model.b_enc, model.b_dec))
-        return _Weights(W_enc.T.to(dtype), W_dec.to(dtype), b_enc, b_dec)
+    def rounded_to(self, dtype: torch.dtype) -> "_Weights":
+        """The matrices in `dtype`; themselves, if they are."""
+        return self._replace(W_enc=self.W_enc.to(dtype), W_dec_t=self.W_dec_t.to(dtype))
+
+    def add(self, other: "_Weights") -> None:
+        """In place."""
+        for mine, its in zip(self, other, strict=True):
+            mine += its
 
 
 class _Worker:
     """Buffers of a chunk, and the sums of the gradients of some."""
 
     def __init__(self, model: SparseAutoencoder, n_frames: int, dtype: torch.dtype):
-        weight = model.W_enc
-        self.model, self.dtype = model, dtype
-        self._hidden = weight.new_empty(n_frames, model.n_features, dtype=dtype)
+        W_enc, b_enc, b_dec = model.W_enc.detach(), model.b_enc.detach(), model.b_dec.detach()
+        self.dtype = dtype
+        self._hidden = W_enc.new_empty(n_frames, model.n_features, dtype=dtype)
         self._gradient = torch.empty_like(self._hidden)
-        self._decoded = weight.new_empty(n_frames, model.d_latent, dtype=dtype)
-        self._terms = RowTerms.empty(n_frames, model.d_latent, weight.detach())
-        # [x r, r]ᵀ g gives both gradients of the encoder in one product, and in the layout in which it is fastest
-        self.encoder = weight.new_zeros(model.d_latent + 1, model.n_features)
-        self.decoder, self.b_dec = torch.zeros_like(model.W_dec), torch.zeros_like(model.b_dec)
+        self._decoded = W_enc.new_empty(n_frames, model.d_latent, dtype=dtype)
+        self._terms = RowTerms.empty(n_frames, model.d_latent, W_enc)
+        self._active = ActiveCodes(n_frames, model.d_latent, model.n_features, W_enc.dtype)
+        # both matrices (F, D): codes that are listed feature by feature are summed row by row
+        self.total = _Weights(*(torch.zeros_like(weight) for weight in (W_enc, b_enc, W_enc, b_dec)))
         self.n_active = torch.zeros(0)
 
     @torch.no_grad()
-    def accumulate(self, chunks: tuple[Tensor, ...], weights: _Weights, given: Objective) -> Tensor:
-        """Sum the gradients of `chunks` anew; the sums over their frames of ‖x − x̂‖² and ‖·‖₁, (2,)."""
-        for total in (self.encoder, self.decoder, self.b_dec):
-            total.zero_()
+    def accumulate(
+        self, chunks: tuple[Tensor, ...], weights: _Weights, multiplied: _Weights, given: Objective
+    ) -> Tensor:
+        """Sum the gradients of `chunks` anew; the sums over their frames of ‖x − x̂‖² and ‖·‖₁, (2,).
+
+        multiplied: the weights in the dtype of the large products.
+        """
+        for gradient in self.total:
+            gradient.zero_()
         square_total, l1_total = 0.0, 0.0  # numbers, or tensors on a GPU, which nothing waits for here
         for number, chunk in enumerate(chunks):
-            square_sum, l1_sum = self._add_chunk(chunk, weights, given)
+            square_sum, l1_sum = self._add_chunk(chunk, weights, multiplied, given)
             square_total, l1_total = square_total + square_sum, l1_total + l1_sum
             if number == 0:
                 self.n_active = (self._hidden[: min(len(chunk), COUNTED_FRAMES)] > 0).sum(dim=0)
-        like = {"dtype": self.b_dec.dtype, "device": self.b_dec.device}
+        like = {"dtype": weights.b_dec.dtype, "device": weights.b_dec.device}
         return torch.stack([torch.as_tensor(total, **like) for total in (square_total, l1_total)])
 
-    def add(self, other: "_Worker") -> None:
-        """What another has summed."""
-        self.encoder += other.encoder
-        self.decoder += other.decoder
-        self.b_dec += other.b_dec
-
-    def _add_chunk(self, x: Tensor, weights: _Weights, given: Objective) -> tuple[float | Tensor, float | Tensor]:
+    def _add_chunk(
+        self, x: Tensor, weights: _Weights, multiplied: _Weights, given: Objective
+    ) -> tuple[float | Tensor, float | Tensor]:
         """Add the gradient of a chunk x (b, D); the sums over its frames of ‖x − x̂‖² and ‖·‖₁."""
-        n_frames, n_features = len(x), self.model.n_features
-        h, g, decoded = self._hidden[:n_frames], self._gradient[:n_frames], self._decoded[:n_frames]
-        terms = self._terms.first(n_frames)
-        torch.mm(x.to(self.dtype), weights.W_enc_t, out=h)
-        relu_with_sums(h, weights.b_enc, terms)
-        torch.mm(h, weights.W_dec.T, out=decoded)
-        sums = frame_terms(decoded.to(x.dtype), x, weights.b_dec, self.b_dec, terms, n_features, given)
-        _add_product(self.decoder, terms.scaled_residual.to(self.dtype).T, h)
-        torch.mm(terms.residual.to(self.dtype), weights.W_dec, out=g)
-        where_active(g, h, terms)
-        _add_product(self.encoder, terms.scaled_frame.to(self.dtype).T, g)
+        h, decoded, terms = self._hidden[: len(x)], self._decoded[: len(x)], self._terms.first(len(x))
+        torch.mm(x.to(self.dtype), multiplied.W_enc.T, out=h)
+        n_active = relu_with_sums(h, weights.b_enc, terms.hidden_sum, terms.hidden_square_sum)
+        is_sparse = self._active.suits(n_active, h)
+        if is_sparse:
+            decoded = self._active.decode(h, weights.W_dec_t)
+        else:
+            torch.mm(h, multiplied.W_dec_t, out=decoded)
+        sums = frame_terms(decoded.to(x.dtype), x, weights.b_dec, self.total.b_dec, terms, h.shape[1], given)
+        if is_sparse:
+            self._active.add_gradients(weights.W_dec_t, terms, *self.total[:3])
+        else:
+            self._add_gradients(h, multiplied.W_dec_t, terms)
         return sums
+
+    def _add_gradients(self, h: Tensor, W_dec_t: Tensor, terms: RowTerms) -> None:
+        total, g = self.total, self._gradient[: len(h)]
+        _add_product(total.W_dec_t, h.T, terms.scaled_residual.to(self.dtype))
+        torch.mm(terms.residual.to(self.dtype), W_dec_t.T, out=g)
+        where_active(g, h, terms, total.b_enc)
+        _add_product(total.W_enc, g.T, terms.scaled_frame.to(self.dtype))
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

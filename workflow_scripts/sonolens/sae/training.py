@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from sonolens.adam import Adam
 from sonolens.device import torch_threads
 from sonolens.jobs import torch_state
 from sonolens.jobs.resumption import Resumption
@@ -81,7 +82,7 @@ class _Training(torch_state.Training):
         self.model.to(device)
         if settings.unit_norm_decoder:
             dictionary.set_column_norms(self.model)
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, fused=True)
+        self.optimiser = Adam(self.model.parameters(), settings.learning_rate)
         self.done = 0
         self.rows: list[dict] = []
         self.done_at_row = 0
@@ -141,7 +142,7 @@ def train(
 def _step(now: _Training, x: Tensor, gradients: ChunkedGradients, settings: Settings) -> None:
     """One step on the frames x (B, D)."""
     model, step = now.model, now.done
-    now.optimiser.param_groups[0]["lr"] = learning_rate(step, settings)
+    now.optimiser.learning_rate = learning_rate(step, settings)
     loss = gradients(x, lam_at(step, settings))
     if settings.unit_norm_decoder:
         dictionary.keep_gradient_off_norms(model)
