@@ -175,7 +175,7 @@ def test_in_bf16_only_codes_are_rounded_where_few_are_active(l1_on):
     loss = gradients.ChunkedGradients(model, l1_on, n_active, torch.bfloat16)(x, 0.02)
     found = [parameter.grad.double() for parameter in model.parameters()]
     h = torch.relu((x.bfloat16() @ model.W_enc.bfloat16().T).float() + model.b_enc).bfloat16().double().detach()
-    assert 0.01 < (h > 0).double().mean() < sparse_products.MOST_ACTIVE_BF16
+    assert 0.01 < (h > 0).double().mean() < sparse_products.most_active(64, torch.bfloat16)
     exact, x = model.double(), x.double()
     code = Code(h.requires_grad_(), rms_norm(h))
     expected = objective(x, exact.decode(code.f), code, 0.02, l1_on)

@@ -2,7 +2,8 @@
 
     PYTHONPATH=workflow_scripts python tests/benchmarks/sae_training.py [--threads 2] [--only 64x1024] [--converge]
 
-One JSON line a figure. Every trainer gets the same frames in the same batches and begins with the same weights; they
+One JSON line a figure. Every trainer gets the same frames in the same batches and begins with the same weights, those
+that an autoencoder begins with ("start") and those after TRAINED_STEPS steps ("trained": few codes are above 0); they
 take turns in one process, and a ratio is of two that ran next to each other. sae-lens, dictionary-learning and
 overcomplete take part where they are installed (into an environment of their own: they bring much along). Their
 models are those that their users train: ReLU and L1 on the code, without RMSNorm, which is less work; so of the losses
@@ -10,14 +11,17 @@ only those of the plain loop can be compared with ours, of all others explained 
 
   products          how this machine multiplies, its peak in fp32 and bf16 on square matrices
   sae_training      a trainer at a size: frames/s, ratio to the plain loop (median and range of the rounds), share of
-                    the peak that its five products reach, held-out loss, explained variance and L0 after equal steps
+                    the peak that five products would take, share of the codes above 0; from the start also held-out
+                    loss, explained variance and L0 after equal steps
   sae_training_memory   megabytes that a trainer adds to its process at its peak
   batches           shuffled frames from disk, of a set that stays in memory and of one that is read pool by pool
-  sae_convergence   --converge: ours and the plain loop to the end of a schedule, three seeds each
+  sae_convergence   --converge: ours and the plain loop to the end of a schedule, three seeds each; how many times as
+                    fast all steps of a seed were, which take turns with the other's
 """
 
 import argparse
 import contextlib
+import copy
 import importlib.util
 import io
 import json
@@ -46,6 +50,7 @@ from sonolens.sae.training import Settings, _step, _Training
 
 SHAPES = [(64, 256), (64, 1024), (64, 4096), (64, 16384), (128, 2048), (128, 16384), (512, 8192)]
 BATCH_FRAMES, LAM, RATE = 4096, 0.02, 1e-3
+TRAINED_STEPS, TRAINED_BATCH_FRAMES = 1000, 1024
 CPU = torch.device("cpu")
 
 
@@ -219,7 +224,30 @@ def seconds(work: Callable[[], object]) -> float:
 def peak_flops(dtype: torch.dtype) -> float:
     """Of square matrices, the best of some."""
     a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
-    return 2 * 2048**3 / min(seconds(lambda: a @ b) for _ in range(20))
+    best = min(seconds(lambda: a @ b) for _ in range(20))
+    return 2 * 2048**3 / best
+
+
+def peaks_flops() -> dict[str, float]:
+    """In fp32 of the faster of torch's two libraries: torch takes one, and the trainers here the other on some."""
+    default, rates = torch.backends.mkldnn.matmul.fp32_precision, [peak_flops(torch.float32)]
+    products_for_training("fp32", CPU)  # chooses
+    rates.append(peak_flops(torch.float32))
+    torch.backends.mkldnn.matmul.fp32_precision = default
+    return {"fp32": max(rates), "bf16": peak_flops(torch.bfloat16)}
+
+
+def trained_model(d_latent: int, n_features: int) -> SparseAutoencoder:
+    trainer = Ours(model_of(d_latent, n_features), TRAINED_STEPS + 1)
+    pool = frames(d_latent, 64 * TRAINED_BATCH_FRAMES, 3).split(TRAINED_BATCH_FRAMES)
+    for step in range(TRAINED_STEPS):
+        trainer.step(pool[step % len(pool)])
+    return trainer.now.model
+
+
+@torch.no_grad()
+def active_share(trainer, x: Tensor) -> float:
+    return round(float((trainer.codes(x)[0] > 0).float().mean()), 4)
 
 
 @torch.no_grad()
@@ -233,14 +261,17 @@ def held_out(trainer, x: Tensor) -> dict:
     }
 
 
-def compare(d_latent: int, n_features: int, rounds: int, steps: int, peaks: dict[str, float]) -> list[dict]:
-    """Trainers in turn, `steps` steps a round each after one to warm up; the best step of a round counts."""
+def compare(model: SparseAutoencoder, state: str, rounds: int, steps: int, peaks: dict[str, float]) -> list[dict]:
+    """From the weights of `model`, trainers in turn, `steps` steps a round after one to warm up; the best step of each
+    round counts.
+    """
+    d_latent, n_features = model.d_latent, model.n_features
     batches = frames(d_latent, (rounds * steps + 1) * BATCH_FRAMES, 1).split(BATCH_FRAMES)
     default = torch.backends.mkldnn.matmul.fp32_precision
     trainers = {}
     for name, kind in TRAINERS.items():
         with contextlib.redirect_stdout(io.StringIO()):
-            trainers[name] = kind(model_of(d_latent, n_features), len(batches))
+            trainers[name] = kind(copy.deepcopy(model), len(batches))
     times: dict[str, list[float]] = {name: [] for name in trainers}
     for number in range(rounds + 1):
         mine = batches[:1] if number == 0 else batches[1 + (number - 1) * steps :][:steps]
@@ -260,6 +291,8 @@ def compare(d_latent: int, n_features: int, rounds: int, steps: int, peaks: dict
                 "trainer": name,
                 "d_latent": d_latent,
                 "n_features": n_features,
+                "state": state,
+                "active_share": active_share(trainer, test),
                 "threads": torch.get_num_threads(),
                 "frames_per_s": round(BATCH_FRAMES / best),
                 "ratio_to_plain": round(statistics.median(ratios), 2),
@@ -267,8 +300,8 @@ def compare(d_latent: int, n_features: int, rounds: int, steps: int, peaks: dict
                 "ratio_high": round(max(ratios), 2),
                 "share_of_peak": round(10 * BATCH_FRAMES * d_latent * n_features / best / peaks["fp32"], 3),
                 "n_steps": rounds * steps + 1,
-                "held_out": held_out(trainer, test),
             }
+            | ({"held_out": held_out(trainer, test)} if state == "start" else {})
         )
     return rows
 
@@ -298,26 +331,36 @@ def added_memory(name: str, d_latent: int, n_features: int) -> dict:
 
 
 def converge(d_latent: int, n_features: int, seeds: int, steps: int) -> list[dict]:
-    """Held-out figures after a schedule that ends, and how far apart seeds are."""
+    """Held-out figures after a schedule that ends, how far apart seeds are, and how fast all of it was."""
     x, test = frames(d_latent, 100_000, 1), frames(d_latent, BATCH_FRAMES, 2)
-    found = []
-    for name in ("plain", "ours", "ours, bf16"):
-        results = []
-        for seed in range(seeds):
-            trainer = TRAINERS[name](model_of(d_latent, n_features, seed), steps)
-            generator = torch.Generator().manual_seed(seed)
-            for step in range(steps):
-                rate = RATE * min(1.0, 3 * (steps - step) / steps)
+    names, default = ("plain", "ours", "ours, bf16"), torch.backends.mkldnn.matmul.fp32_precision
+    results: dict[str, list[dict]] = {name: [] for name in names}
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for seed in range(seeds):
+        trainers = {name: TRAINERS[name](model_of(d_latent, n_features, seed), steps) for name in names}
+        generator, of_seed = torch.Generator().manual_seed(seed), dict.fromkeys(names, 0.0)
+        for step in range(steps):
+            rate = RATE * min(1.0, 3 * (steps - step) / steps)
+            batch = x[torch.randint(len(x), (1024,), generator=generator)]
+            for name, trainer in trainers.items():
+                torch.backends.mkldnn.matmul.fp32_precision = default
                 if name == "plain":
                     trainer.optimiser.param_groups[0]["lr"] = rate
                 else:
                     trainer.settings = Settings(**vars(trainer.settings) | {"learning_rate": rate})
-                trainer.step(x[torch.randint(len(x), (1024,), generator=generator)])
-            results.append(held_out(trainer, test))
+                of_seed[name] += seconds(lambda trainer=trainer, batch=batch: trainer.step(batch))
+        for name, trainer in trainers.items():
+            results[name].append(held_out(trainer, test))
+            taken[name].append(of_seed[name])
+    found = []
+    for name in names:
+        ratios = [plain / own for plain, own in zip(taken["plain"], taken[name], strict=True)]
         row = {"figure": "sae_convergence", "trainer": name, "d_latent": d_latent, "n_features": n_features}
-        row |= {"n_steps": steps, "n_seeds": seeds}
+        row |= {"n_steps": steps, "n_seeds": seeds, "seconds": round(statistics.median(taken[name]), 1)}
+        row |= {"ratio_to_plain": round(statistics.median(ratios), 2)}
+        row |= {"ratio_low": round(min(ratios), 2), "ratio_high": round(max(ratios), 2)}
         for key in ("loss", "explained_variance", "l0"):
-            values = [result[key] for result in results]
+            values = [result[key] for result in results[name]]
             row |= {key: round(float(np.mean(values)), 4), f"{key}_spread": round(float(np.ptp(values)), 4)}
         found.append(row)
     return found
@@ -365,15 +408,19 @@ def main() -> None:
         for row in converge(*(shapes[0] if arguments.only else (64, 1024)), 3, 1500):
             say(row)
         return
-    peaks = {"fp32": peak_flops(torch.float32), "bf16": peak_flops(torch.bfloat16)}
+    peaks = peaks_flops()
     modes = {precision: products_for_training(precision, CPU)._asdict() for precision in peaks}
     say(
         {"figure": "products", "modes": modes}
         | {f"peak_gflops_{name}": round(flops / 1e9) for name, flops in peaks.items()}
     )
+    default = torch.backends.mkldnn.matmul.fp32_precision
     for shape in shapes:
-        for row in compare(*shape, arguments.rounds, arguments.steps, peaks):
-            say(row)
+        for state, made in (("start", model_of), ("trained", trained_model)):
+            model = made(*shape)
+            torch.backends.mkldnn.matmul.fp32_precision = default
+            for row in compare(model, state, arguments.rounds, arguments.steps, peaks):
+                say(row)
     for d_latent in sorted({d_latent for d_latent, _ in shapes}):
         for row in batches_from_disk(d_latent):
             say(row)

@@ -129,7 +129,7 @@ class _Worker:
         self._gradient = torch.empty_like(self._hidden)
         self._decoded = W_enc.new_empty(n_frames, model.d_latent, dtype=dtype)
         self._terms = RowTerms.empty(n_frames, model.d_latent, W_enc)
-        self._active = ActiveCodes(n_frames, model.d_latent, model.n_features, W_enc.dtype)
+        self._active = ActiveCodes(self._hidden, model.d_latent, W_enc.dtype)
         # both matrices (F, D): codes that are listed feature by feature are summed row by row
         self.total = _Weights(*(torch.zeros_like(weight) for weight in (W_enc, b_enc, W_enc, b_dec)))
         self.n_active = torch.zeros(0)
