@@ -16,12 +16,13 @@ only those of the plain loop can be compared with ours, of all others explained 
   sae_training_memory   megabytes that a trainer adds to its process at its peak
   batches           shuffled frames from disk, of a set that stays in memory and of one that is read pool by pool
   sae_convergence   --converge: ours and the plain loop to the end of a schedule, three seeds each; how many times as
-                    fast all steps of a seed were, which take turns with the other's
+                    fast all steps of a seed were, some of each in turn
 """
 
 import argparse
 import contextlib
 import copy
+import dataclasses
 import importlib.util
 import io
 import json
@@ -51,6 +52,7 @@ from sonolens.sae.training import Settings, _step, _Training
 SHAPES = [(64, 256), (64, 1024), (64, 4096), (64, 16384), (128, 2048), (128, 16384), (512, 8192)]
 BATCH_FRAMES, LAM, RATE = 4096, 0.02, 1e-3
 TRAINED_STEPS, TRAINED_BATCH_FRAMES = 1000, 1024
+TURN_STEPS = 50  # of one trainer before the other: idle threads of the plain loop spin for some milliseconds
 CPU = torch.device("cpu")
 
 
@@ -215,9 +217,9 @@ def model_of(d_latent: int, n_features: int, seed: int = 0) -> SparseAutoencoder
     return model
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[..., object], *given) -> float:
     started = time.perf_counter()
-    work()
+    work(*given)
     return time.perf_counter() - started
 
 
@@ -330,6 +332,15 @@ def added_memory(name: str, d_latent: int, n_features: int) -> dict:
     }
 
 
+def take_steps(trainer, batches: list[Tensor], rates: list[float]) -> None:
+    for batch, rate in zip(batches, rates, strict=True):
+        if isinstance(trainer, Plain):
+            trainer.optimiser.param_groups[0]["lr"] = rate
+        else:
+            trainer.settings = dataclasses.replace(trainer.settings, learning_rate=rate)
+        trainer.step(batch)
+
+
 def converge(d_latent: int, n_features: int, seeds: int, steps: int) -> list[dict]:
     """Held-out figures after a schedule that ends, how far apart seeds are, and how fast all of it was."""
     x, test = frames(d_latent, 100_000, 1), frames(d_latent, BATCH_FRAMES, 2)
@@ -339,16 +350,12 @@ def converge(d_latent: int, n_features: int, seeds: int, steps: int) -> list[dic
     for seed in range(seeds):
         trainers = {name: TRAINERS[name](model_of(d_latent, n_features, seed), steps) for name in names}
         generator, of_seed = torch.Generator().manual_seed(seed), dict.fromkeys(names, 0.0)
-        for step in range(steps):
-            rate = RATE * min(1.0, 3 * (steps - step) / steps)
-            batch = x[torch.randint(len(x), (1024,), generator=generator)]
+        for first in range(0, steps, TURN_STEPS):
+            batches = [x[torch.randint(len(x), (1024,), generator=generator)] for _ in range(TURN_STEPS)]
             for name, trainer in trainers.items():
                 torch.backends.mkldnn.matmul.fp32_precision = default
-                if name == "plain":
-                    trainer.optimiser.param_groups[0]["lr"] = rate
-                else:
-                    trainer.settings = Settings(**vars(trainer.settings) | {"learning_rate": rate})
-                of_seed[name] += seconds(lambda trainer=trainer, batch=batch: trainer.step(batch))
+                rates = [RATE * min(1.0, 3 * (steps - step) / steps) for step in range(first, first + TURN_STEPS)]
+                of_seed[name] += seconds(take_steps, trainer, batches, rates)
         for name, trainer in trainers.items():
             results[name].append(held_out(trainer, test))
             taken[name].append(of_seed[name])

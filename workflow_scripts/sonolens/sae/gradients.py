@@ -59,26 +59,30 @@ class ChunkedGradients:
         self.model, self.l1_on, self.n_active = model, l1_on, n_active
         self.dtype = dtype or model.W_enc.dtype
         self.chunk_frames = chunk_frames(model.d_latent, model.n_features, model.W_enc.new_empty(0, dtype=self.dtype))
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
         self._W_dec_t = torch.empty_like(model.W_enc)
         n_threads = 1 if model.W_enc.is_cuda else torch.get_num_threads()
         self._workers = [_Worker(model, self.chunk_frames, self.dtype) for _ in range(n_threads)]
-        # A thread of its own each, in which torch does not share its work out again
-        self._pool = ThreadPoolExecutor(n_threads, "gradients", initializer=partial(torch.set_num_threads, 1))
+        # The first works in the caller's thread, each other in its own, where torch does not share its work out again
+        self._pool = ThreadPoolExecutor(max(n_threads - 1, 1), "gradients", partial(torch.set_num_threads, 1))
+        total = self._workers[0].total
+        model.W_enc.grad, model.b_enc.grad, model.b_dec.grad = total.W_enc, total.b_enc, total.b_dec
+        model.W_dec.grad = torch.zeros_like(model.W_dec)
 
     @torch.no_grad()
     def __call__(self, x: Tensor, lam: float) -> Loss:
         """Set every parameter's `grad` for the batch x (B, D); the loss, as `objective` defines it."""
         sums = self._accumulated(x, Objective(lam / len(x), 2 / len(x), self.l1_on == "normalised"))
-        total = self._workers[0].total
-        self.model.W_enc.grad.copy_(total.W_enc)
-        self.model.b_enc.grad.copy_(total.b_enc)
-        self.model.W_dec.grad.copy_(total.W_dec_t.T)
-        self.model.b_dec.grad.copy_(total.b_dec)
-        self.n_active += self._workers[0].n_active
+        first = self._workers[0]
+        self.model.W_dec.grad.copy_(first.total.W_dec_t.T)  # the other gradients are its sums themselves
+        self.n_active += first.n_active
         mse, l1 = sums / len(x)
         return Loss(mse + lam * l1, mse, l1)
+
+    def _even_chunk_frames(self, n_frames: int) -> int:
+        """Of a batch: at most `chunk_frames`, and so many that every worker has as much to do."""
+        n_rounds = -(-n_frames // (self.chunk_frames * len(self._workers)))
+        even = -(-n_frames // (n_rounds * len(self._workers)))
+        return min(self.chunk_frames, max(even, COUNTED_FRAMES))
 
     def _accumulated(self, x: Tensor, given: Objective) -> Tensor:
         """Let the workers sum the gradients of x (B, D), at last all in the first; returns what `accumulate` does."""
@@ -87,15 +91,16 @@ class ChunkedGradients:
             self.model.W_enc.detach(), self.model.b_enc.detach(), self._W_dec_t, self.model.b_dec.detach()
         )
         multiplied = weights.rounded_to(self.dtype)
-        chunks = x.split(self.chunk_frames)
+        chunks = x.split(self._even_chunk_frames(len(x)))
         first, *others = self._workers[: len(chunks)]
-        if not others:
-            return first.accumulate(chunks, weights, multiplied, given)
+        n_shares = len(others) + 1
         running = [
-            self._pool.submit(worker.accumulate, chunks[number :: len(others) + 1], weights, multiplied, given)
-            for number, worker in enumerate((first, *others))
+            self._pool.submit(worker.accumulate, chunks[number::n_shares], weights, multiplied, given)
+            for number, worker in enumerate(others, 1)
         ]
-        sums = torch.stack([share.result() for share in running]).sum(dim=0)
+        sums = first.accumulate(chunks[::n_shares], weights, multiplied, given)
+        for share in running:
+            sums += share.result()
         for other in others:
             first.total.add(other.total)
         return sums
@@ -149,7 +154,9 @@ class _Worker:
             square_sum, l1_sum = self._add_chunk(chunk, weights, multiplied, given)
             square_total, l1_total = square_total + square_sum, l1_total + l1_sum
             if number == 0:
-                self.n_active = (self._hidden[: min(len(chunk), COUNTED_FRAMES)] > 0).sum(dim=0)
+                counted = self._hidden[: min(len(chunk), COUNTED_FRAMES)]
+                # as floats, whose sum is the fastest; in bf16 it is exact up to 256
+                self.n_active = torch.gt(counted, 0, out=self._gradient[: len(counted)]).sum(dim=0).long()
         like = {"dtype": weights.b_dec.dtype, "device": weights.b_dec.device}
         return torch.stack([torch.as_tensor(total, **like) for total in (square_total, l1_total)])
 
