@@ -105,6 +105,7 @@ def test_each_chunk_is_counted_for_itself(listed):
 
 def test_as_many_active_codes_as_there_is_room_for(listed, monkeypatch):
     monkeypatch.setattr(sparse_products, "most_active", lambda d_latent, dtype: 0.25)
+    monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 64)
     model, x = model_of(3, 32, 0), torch.ones(64, 3, dtype=torch.float64)
     for n_active in (8, 9):
         with torch.no_grad():

@@ -47,3 +47,13 @@ def test_a_folder_that_cannot_be_written_is_no_error(run, tmp_path):
         (tmp_path / name).write_text("")
     assert run() == "5 0"
     assert run() == "5 0"
+
+
+def test_no_loop_of_training_reaches_beyond_its_arrays(tmp_path):
+    """The tests of gradients once more, with every index checked."""
+    env = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    chosen = ["test_gradients.py", "-k", "active or float64", "-p", "no:cacheprovider", "-q"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *chosen], cwd=Path(__file__).parent, env=env, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout
