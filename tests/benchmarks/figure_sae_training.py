@@ -42,7 +42,7 @@ def main(lines_path: str, picture_path: str) -> None:
         axes.axvline(1, color="black", lw=0.8, ls=":")
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[-1]:
-        axes.set_xlabel("frames/s, times the plain loop's")
+        axes.set_xlabel("frames/s ÷ the plain loop's")
     legend = [
         Patch(color=OURS, alpha=PALER, label="first steps (half of the codes active)"),
         Patch(color=OURS, label="after 1000 steps"),
