@@ -26,9 +26,8 @@ def module(tmp_path) -> Path:
 def run(module: Path) -> str:
     """In a new process: what was added, and how often it was found compiled."""
     code = "import loops_of_a_test as l; print(l.added(2, 3), sum(l.added.stats.cache_hits.values()))"
-    home = module.with_name("home")
-    env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-    env["PYTHONPATH"] = f"{module.parent}:{Path(__file__).parents[1] / 'workflow_scripts'}"
+    env = {**os.environ, "PYTHONPATH": f"{module.parent}:{Path(__file__).parents[1] / 'workflow_scripts'}"}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -40,9 +39,16 @@ def test_the_next_process_finds_what_was_compiled(module):
     assert run(module) == "15 0"
 
 
+def test_another_kind_of_processor_has_a_folder_of_its_own(module):
+    assert run(module) == "5 0"
+    (folder,) = module.with_name("__pycache__").iterdir()
+    folder.rename(folder.with_name("znver99-0123abcd"))
+    assert run(module) == "5 0"
+    assert len(list(module.with_name("__pycache__").iterdir())) == 2
+
+
 def test_a_folder_that_cannot_be_written_is_no_error(module):
-    for name in ("__pycache__", "home"):  # files where folders would have to be: root may write to any folder
-        module.with_name(name).write_text("")
+    module.with_name("__pycache__").write_text("")  # a file where the folder would be: root may write to any folder
     assert run(module) == "5 0"
     assert run(module) == "5 0"
 
