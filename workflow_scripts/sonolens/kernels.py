@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import llvmlite.binding
 import numba
+from numba.core.registry import cpu_target
 
 
 def kernel(function: Callable | None = None, **options) -> Callable:
-    """Decorator: compile `function`, and keep what was compiled for the next process, beside its module or in the folder
-    that the environment variable NUMBA_CACHE_DIR names.
+    """Decorator: compile `function`, and keep what was compiled for the next process, beside its module or in the
+    folder that the environment variable NUMBA_CACHE_DIR names.
 
     Where no file can be written there, each process compiles anew, a second for a handful of kernels. What was kept is
     used as long as the module's file is the same: so a kernel takes its numbers from its arguments or its own file,
@@ -39,8 +39,8 @@ def _folder(beside: Path) -> Path | None:
     nodes that compile at the same time one could find the other's code under its name, and die of an illegal
     instruction.
     """
-    features = llvmlite.binding.get_host_cpu_features().flatten()
-    processor = f"{llvmlite.binding.get_host_cpu_name()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+    system, name, features = cpu_target.target_context.codegen().magic_tuple()
+    processor = f"{name}-{hashlib.sha256((system + features).encode()).hexdigest()[:8]}"
     folder = Path(numba.config.CACHE_DIR or beside / "__pycache__") / processor
     try:
         folder.mkdir(parents=True, exist_ok=True)
