@@ -209,6 +209,7 @@ def test_evaluation_equals_the_plain_formulas(cell_files, monkeypatch):
     assert measured.explained_variance == pytest.approx(expected.item(), abs=1e-5)
     assert measured.l0 == pytest.approx((code.f > 0).sum(dim=1).float().mean().item())
     assert measured.n_active.tolist() == (code.f > 0).sum(dim=0).tolist()
+    assert measured.hidden_norm == pytest.approx(code.h.norm(dim=1).mean().item(), rel=1e-5)
 
 
 def test_frames_that_are_all_alike_are_an_error_and_one_clip_of_them_is_not():

@@ -17,9 +17,13 @@ class CodeBlocks:
         self._hidden = model.W_enc.new_empty(self.block_frames, model.n_features)
         self._sums = model.W_enc.new_empty(2, self.block_frames)
 
+    def hidden_norms(self, n_frames: int) -> Tensor:
+        """‖h‖₂ of the first `n_frames` of the last block, (n_frames,)."""
+        return self._sums[1, :n_frames].sqrt()
+
     @torch.no_grad()
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Of frames x (b, D), at most `block_frames`: h (b, F), until the next is asked for, and r (b, 1)."""
+        """Of frames x (b, D), at most `block_frames`: h (b, F) and r (b, 1), h until the next are asked for."""
         h, sums = self._hidden[: len(x)], self._sums[:, : len(x)]
         torch.mm(x, self.model.W_enc.T, out=h)
         relu_with_sums(h, self.model.b_enc.detach(), *sums)

@@ -73,7 +73,7 @@ def evaluate(model: SparseAutoencoder, frames: ScaledFrames) -> Evaluation:
         decoded = torch.mm(h, model.W_dec.T).mul_(r).add_(model.b_dec)
         squared_error.append((x - decoded).square().sum(dim=1).cpu().numpy())
         n_active += torch.gt(h, 0, out=is_active[: len(x)]).sum(dim=0).long()  # a sum of floats, which is the fastest
-        hidden_norm += float(torch.linalg.vector_norm(h, dim=1).double().sum())
+        hidden_norm += float(codes.hidden_norms(len(x)).double().sum())
         x_sum += block.sum(axis=0, dtype=np.float64)
         x_square_sum += float((block.astype(np.float64) ** 2).sum())
     if x_square_sum - (x_sum**2).sum() / len(frames) <= ALIKE * x_square_sum:
