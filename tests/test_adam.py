@@ -7,14 +7,16 @@ from sonolens.adam import Adam
 
 def parameters():
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=generator).requires_grad_() for shape in ((7, 5), (5,))]
+    shapes = ((7, 5), (5,), (3, 40))
+    by_rows, vector, by_columns = (torch.randn(shape, generator=generator) for shape in shapes)
+    return [weight.requires_grad_() for weight in (by_rows, vector, by_columns.T)]
 
 
 def moved(optimiser, weights, rates, first_step=0):
     for step, rate in enumerate(rates, first_step):
         generator = torch.Generator().manual_seed(step)
         for weight in weights:
-            weight.grad = torch.randn(weight.shape, generator=generator)
+            weight.grad = torch.empty_like(weight).copy_(torch.randn(weight.shape, generator=generator))
         if isinstance(optimiser, Adam):
             optimiser.learning_rate = rate
         else:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sonolens.device import torch_threads
 from sonolens.sae import elementwise, gradients, products, sparse_products
 from sonolens.sae.loss import objective
-from sonolens.sae.model import SparseAutoencoder
+from sonolens.sae.model import EPS, SparseAutoencoder
 
 
 def model_of(d_latent: int, n_features: int, seed: int, dtype=torch.float64) -> SparseAutoencoder:
@@ -36,12 +36,22 @@ def by_hand(model, x, lam, l1_on, chunk_frames):
     return loss, [parameter.grad.clone() for parameter in model.parameters()]
 
 
-def assert_same(found, expected, tolerance):
+@torch.no_grad()
+def largest_term(model, x, lam) -> torch.Tensor:
+    """Of those that add up to the gradient of W_enc or b_enc."""
+    code = model.encode(x)
+    r = torch.rsqrt(code.h.square().mean(dim=1) + EPS).where(code.h.any(dim=1), 0)
+    e = (model.decode(code.f) - x) * 2 / len(x)
+    g = (e @ model.W_dec).abs().amax(dim=1) + lam / len(x)
+    return (r * g * x.abs().amax(dim=1).clamp_min(1)).max()
+
+
+def assert_same(found, expected, tolerance, term=0.0):
+    """With `term`, what gradients consist of, for where it cancels: a single active feature has f = sqrt(F) whatever h
+    is, and what is left of its gradient is rounding."""
     for value, reference in zip(found[0], expected[0], strict=True):
         torch.testing.assert_close(value, reference.detach(), rtol=tolerance, atol=tolerance)
-    # where terms cancel (a single active feature has f = sqrt(F) whatever h is) what is left is rounding; with a single
-    # feature in all nothing else is
-    largest = max(reference.abs().max() for reference in expected[1])
+    largest = max(term, *(reference.abs().max() for reference in expected[1]))
     for gradient, reference in zip(found[1], expected[1], strict=True):
         scale = reference.abs().max().clamp(min=1e-3 * largest)
         assert ((gradient - reference).abs().max() / scale).item() < tolerance
@@ -55,7 +65,8 @@ def assert_same(found, expected, tolerance):
 def test_equals_autograd_in_float64(d_latent, n_features, n_frames, lam, l1_on, scale, seed):
     model = model_of(d_latent, n_features, seed)
     x = torch.randn(n_frames, d_latent, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
-    assert_same(by_hand(model, x, lam, l1_on, 7), by_autograd(model, x, lam, l1_on), 1e-10)
+    found = by_hand(model, x, lam, l1_on, 7)
+    assert_same(found, by_autograd(model, x, lam, l1_on), 1e-10, largest_term(model, x, lam))
 
 
 @pytest.fixture
@@ -82,38 +93,48 @@ def with_few_active(model: SparseAutoencoder, x: torch.Tensor, share: float) -> 
 @pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("n_features", [40, 64, 7, 133])
-def test_multiplying_only_active_codes_equals_autograd_in_float64(listed, n_features, scale, l1_on):
-    for seed, share in enumerate((0.003, 0.05, 0.1)):
-        x = torch.randn(70, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
+@pytest.mark.parametrize("d_latent", [16, 21, 91])
+@pytest.mark.parametrize("tile_features", [24, 1000])
+def test_multiplying_only_active_codes_equals_autograd_in_float64(
+    monkeypatch, listed, tile_features, d_latent, n_features, scale, l1_on
+):
+    monkeypatch.setattr(sparse_products, "TILE_BYTES", tile_features * d_latent * 8)
+    for seed, share in enumerate((0.02, 0.05, 0.1)):
+        x = torch.randn(70, d_latent, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
         x[::6] = 0
-        model = with_few_active(model_of(9, n_features, seed), x, share)
+        model = with_few_active(model_of(d_latent, n_features, seed), x, share)
         h = model.encode(x).h
         assert (h[:, :3] == 0).all(dim=1).any()
         found = by_hand(model, x, 0.15, l1_on, 32)
-        assert_same(found, by_autograd(model, x, 0.15, l1_on), 1e-10)
+        assert_same(found, by_autograd(model, x, 0.15, l1_on), 1e-10, largest_term(model, x, 0.15))
         assert sum(listed) == (h > 0).sum() and len(listed) == 3  # all its chunks
         listed.clear()
 
 
 def test_each_chunk_is_counted_for_itself(listed):
-    x = torch.randn(96, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    model = with_few_active(model_of(9, 64, 0), x, 0.1)
+    x = torch.randn(96, 21, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = with_few_active(model_of(21, 64, 0), x, 0.1)
     x[32:64] *= 100  # against the same bias half of the codes are active
     assert_same(by_hand(model, x, 0.1, "normalised", 32), by_autograd(model, x, 0.1, "normalised"), 1e-10)
     assert len(listed) == 2
 
 
-def test_as_many_active_codes_as_there_is_room_for(listed, monkeypatch):
+@pytest.mark.parametrize("tile_features", [8, 32])
+def test_as_many_active_codes_as_there_is_room_for(listed, monkeypatch, tile_features):
+    monkeypatch.setattr(sparse_products, "TILE_BYTES", tile_features * 64 * 8)
     monkeypatch.setattr(sparse_products, "most_active", lambda d_latent, dtype: 0.25)
     monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 64)
-    model, x = model_of(3, 32, 0), torch.ones(64, 3, dtype=torch.float64)
-    for n_active in (8, 9):
+    model, x = model_of(64, 32, 0), torch.eye(64, dtype=torch.float64)  # the code of a frame is a column of W_enc
+    is_active = torch.zeros(64, 32, dtype=torch.bool)
+    is_active[:31, :16] = is_active[31, :14] = is_active[-1, 0] = True
+    assert is_active.sum() == 512 - 1
+    for frame in (-1, -2):  # and one more in the end, which makes a quarter: then all are multiplied
+        is_active[frame, 0] = True
         with torch.no_grad():
-            model.W_enc.zero_()
-            model.b_enc.fill_(-1)
-            model.b_enc[-n_active:] = 1
+            model.b_enc.zero_()
+            model.W_enc.copy_(torch.where(is_active.T, 0.5, -0.5))
         assert_same(by_hand(model, x, 0.1, "normalised", 64), by_autograd(model, x, 0.1, "normalised"), 1e-10)
-    assert listed == [8 * 64]  # a quarter; of more all are multiplied
+    assert listed == [512 - 1]
 
 
 @pytest.mark.parametrize("l1_on", ["normalised", "hidden"])
@@ -193,8 +214,8 @@ def test_a_nan_is_not_lost_on_the_way():
 
 
 def test_a_nan_among_few_active_codes_is_not_lost(listed):
-    x = torch.randn(32, 9, dtype=torch.float64)
-    model = with_few_active(model_of(9, 64, 0), x, 0.02)
+    x = torch.randn(32, 21, dtype=torch.float64)
+    model = with_few_active(model_of(21, 64, 0), x, 0.02)
     with torch.no_grad():
         model.W_enc[3] = float("nan")
     loss, found = by_hand(model, x, 0.1, "normalised", 32)

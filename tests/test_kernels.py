@@ -1,6 +1,7 @@
 """Compiled loops are kept for the next process, and do without where nothing can be kept."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +24,13 @@ def module(tmp_path) -> Path:
     return path
 
 
-def run(module: Path) -> str:
+LIBRARY = Path(__file__).parents[1] / "workflow_scripts"
+
+
+def run(module: Path, library: Path = LIBRARY) -> str:
     """In a new process: what was added, and how often it was found compiled."""
     code = "import loops_of_a_test as l; print(l.added(2, 3), sum(l.added.stats.cache_hits.values()))"
-    env = {**os.environ, "PYTHONPATH": f"{module.parent}:{Path(__file__).parents[1] / 'workflow_scripts'}"}
+    env = {**os.environ, "PYTHONPATH": f"{module.parent}:{library}"}
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -45,6 +49,15 @@ def test_another_kind_of_processor_has_a_folder_of_its_own(module):
     folder.rename(folder.with_name("znver99-0123abcd"))
     assert run(module) == "5 0"
     assert len(list(module.with_name("__pycache__").iterdir())) == 2
+
+
+def test_other_lanes_are_compiled_into_all_kernels(module, tmp_path):
+    shutil.copytree(LIBRARY / "sonolens", tmp_path / "library" / "sonolens", ignore=lambda *_: ["__pycache__"])
+    assert run(module, tmp_path / "library") == "5 0"
+    assert run(module, tmp_path / "library") == "5 1"
+    with (tmp_path / "library" / "sonolens" / "lanes.py").open("a") as lanes:
+        lanes.write("# other\n")
+    assert run(module, tmp_path / "library") == "5 0"
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(module):

@@ -23,12 +23,13 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move each parameter by its `grad`."""
+        """Move each parameter by its `grad`, which lies in memory as the parameter does."""
+        gradients = [parameter.grad for parameter in self.parameters]
         adam(
-            self.parameters,
-            [parameter.grad for parameter in self.parameters],
-            self.means,
-            self.mean_squares,
+            *(
+                [_in_one_piece(tensor) for tensor in tensors]
+                for tensors in (self.parameters, gradients, self.means, self.mean_squares)
+            ),
             [],  # maxima, of the variant that has some
             self._steps,
             fused=True,
@@ -53,3 +54,8 @@ class Adam:
             strict=True,
         ):
             mine.copy_(its)
+
+
+def _in_one_piece(tensor: Tensor) -> Tensor:
+    """The same numbers; a matrix that lies column after column by its columns, which torch would copy to and fro."""
+    return tensor if tensor.is_contiguous() else tensor.T

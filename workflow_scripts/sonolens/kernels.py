@@ -15,8 +15,8 @@ def kernel(function: Callable | None = None, **options) -> Callable:
     folder that the environment variable NUMBA_CACHE_DIR names.
 
     Where no file can be written there, each process compiles anew, a second for a handful of kernels. What was kept is
-    used as long as the module's file is the same: so a kernel takes its numbers from its arguments or its own file,
-    never from another module.
+    used as long as the module's file and `lanes.py` are the same: so a kernel takes its numbers from its arguments, its
+    own file or that one, never from another module.
     """
     if function is None:
         return lambda function: kernel(function, **options)
@@ -37,10 +37,11 @@ def _folder(beside: Path) -> Path | None:
 
     Each kind of processor has its own: numba reads the index of a folder, adds to it and writes it back, so of two
     nodes that compile at the same time one could find the other's code under its name, and die of an illegal
-    instruction.
+    instruction. So has each text of `lanes.py`, which becomes a part of what is compiled.
     """
     system, name, features = cpu_target.target_context.codegen().magic_tuple()
-    processor = f"{name}-{hashlib.sha256((system + features).encode()).hexdigest()[:8]}"
+    lanes = Path(__file__).with_name("lanes.py").read_text()
+    processor = f"{name}-{hashlib.sha256((system + features + lanes).encode()).hexdigest()[:8]}"
     folder = Path(numba.config.CACHE_DIR or beside / "__pycache__") / processor
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -47,8 +47,8 @@ class ChunkedGradients:
     """Accumulates loss and gradients of one model over the chunks of a batch; buffers are kept between batches.
 
     In how many frames each feature is active, `n_active` (F,), is counted in passing, on the first COUNTED_FRAMES of
-    each batch. Memory: W_decᵀ, and for each thread three chunks of codes and the gradient of each weight; in bf16 half
-    as much again.
+    each batch. Memory: for each thread three chunks of codes and the gradient of each weight, which are the first
+    thread's; in bf16 also a copy of the weights.
 
     There are as many threads as torch has when this is made. torch itself should have one while they work: its own
     threads go on spinning for a while after they were needed, on the cores that these want (`device.torch_threads`).
@@ -59,22 +59,19 @@ class ChunkedGradients:
         self.model, self.l1_on, self.n_active = model, l1_on, n_active
         self.dtype = dtype or model.W_enc.dtype
         self.chunk_frames = chunk_frames(model.d_latent, model.n_features, model.W_enc.new_empty(0, dtype=self.dtype))
-        self._W_dec_t = torch.empty_like(model.W_enc)
         n_threads = 1 if model.W_enc.is_cuda else torch.get_num_threads()
         self._workers = [_Worker(model, self.chunk_frames, self.dtype) for _ in range(n_threads)]
         # The first works in the caller's thread, each other in its own, where torch does not share its work out again
         self._pool = ThreadPoolExecutor(max(n_threads - 1, 1), "gradients", partial(torch.set_num_threads, 1))
         total = self._workers[0].total
         model.W_enc.grad, model.b_enc.grad, model.b_dec.grad = total.W_enc, total.b_enc, total.b_dec
-        model.W_dec.grad = torch.zeros_like(model.W_dec)
+        model.W_dec.grad = total.W_dec_t.T
 
     @torch.no_grad()
     def __call__(self, x: Tensor, lam: float) -> Loss:
         """Set every parameter's `grad` for the batch x (B, D); the loss, as `objective` defines it."""
         sums = self._accumulated(x, Objective(lam / len(x), 2 / len(x), self.l1_on == "normalised"))
-        first = self._workers[0]
-        self.model.W_dec.grad.copy_(first.total.W_dec_t.T)  # the other gradients are its sums themselves
-        self.n_active += first.n_active
+        self.n_active += self._workers[0].n_active
         mse, l1 = sums / len(x)
         return Loss(mse + lam * l1, mse, l1)
 
@@ -86,10 +83,8 @@ class ChunkedGradients:
 
     def _accumulated(self, x: Tensor, given: Objective) -> Tensor:
         """Let the workers sum the gradients of x (B, D), at last all in the first; returns what `accumulate` does."""
-        self._W_dec_t.copy_(self.model.W_dec.T)
-        weights = _Weights(
-            self.model.W_enc.detach(), self.model.b_enc.detach(), self._W_dec_t, self.model.b_dec.detach()
-        )
+        model = self.model
+        weights = _Weights(*(weight.detach() for weight in (model.W_enc, model.b_enc, model.W_dec.T, model.b_dec)))
         multiplied = weights.rounded_to(self.dtype)
         chunks = x.split(self._even_chunk_frames(len(x)))
         first, *others = self._workers[: len(chunks)]
@@ -135,7 +130,7 @@ class _Worker:
         self._decoded = W_enc.new_empty(n_frames, model.d_latent, dtype=dtype)
         self._terms = RowTerms.empty(n_frames, model.d_latent, W_enc)
         self._active = ActiveCodes(self._hidden, model.d_latent, W_enc.dtype)
-        # both matrices (F, D): codes that are listed feature by feature are summed row by row
+        # both matrices (F, D), as those of the model lie: what is listed feature by feature is summed row by row
         self.total = _Weights(*(torch.zeros_like(weight) for weight in (W_enc, b_enc, W_enc, b_dec)))
         self.n_active = torch.zeros(0)
 
@@ -174,7 +169,7 @@ class _Worker:
             torch.mm(h, multiplied.W_dec_t, out=decoded)
         sums = frame_terms(decoded.to(x.dtype), x, weights.b_dec, self.total.b_dec, terms, h.shape[1], given)
         if is_sparse:
-            self._active.add_gradients(weights.W_dec_t, terms, *self.total[:3])
+            self._active.add_gradients(weights.W_dec_t, x, terms, *self.total[:3])
         else:
             self._add_gradients(h, multiplied.W_dec_t, terms)
         return sums

@@ -8,10 +8,21 @@ as the upper halves of fp32 ones, since neither numpy nor numba knows them.
 import numpy as np
 
 from sonolens.kernels import kernel
+from sonolens.lanes import (
+    LANES,
+    LISTED_AT_ONCE,
+    add_product,
+    four_of,
+    last_of,
+    list_nonzero,
+    load,
+    store,
+    store_sums,
+    zeros,
+)
 
 # Sums may be reordered, so that they are vectorised; NaN and infinity keep their meaning
 _FAST = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
-_LOOKED_AT_ONCE = 16  # codes that are looked over together, in case all of them are 0
 
 
 @kernel(**_FAST)
@@ -124,113 +135,164 @@ def where_active_bf16(g, h, addend, factor, inverse_rms, b_enc_gradient):
 
 
 @kernel
-def list_active(bits, starts, feature):
-    """Features of the codes that are not 0, frame by frame; bits: (b, F) the codes as unsigned integers."""
+def list_active(bits, tile_features, starts, feature):
+    """Features of the codes that are not 0, tile by tile; bits: (b, F) the codes as unsigned integers."""
     n_frames, n_features = bits.shape
-    n_listed = 0
-    for i in range(n_frames):
-        for first in range(0, n_features - _LOOKED_AT_ONCE + 1, _LOOKED_AT_ONCE):
-            any_bits = bits[i, first]
-            for j in range(_LOOKED_AT_ONCE):
-                any_bits |= bits[i, first + j]
-            if any_bits:
-                for j in range(first, first + _LOOKED_AT_ONCE):
-                    feature[n_listed] = j  # without a branch, which would be guessed wrongly at every active code
-                    n_listed += bits[i, j] != 0
-        for j in range(n_features - n_features % _LOOKED_AT_ONCE, n_features):
-            feature[n_listed] = j
-            n_listed += bits[i, j] != 0
-        starts[i + 1] = n_listed
+    n_listed = np.uint64(0)
+    n_starts = 1
+    for first in range(0, n_features, tile_features):
+        last = min(first + tile_features, n_features)
+        last_by_eight = last - (last - first) % LISTED_AT_ONCE
+        for i in range(n_frames):
+            for j in range(first, last_by_eight, LISTED_AT_ONCE):
+                n_listed = list_nonzero(feature, n_listed, bits, i, j)
+            for j in range(last_by_eight, last):
+                feature[n_listed] = j
+                n_listed += np.uint64(bits[i, j] != 0)
+            starts[n_starts] = n_listed
+            n_starts += 1
 
 
 @kernel
 def values(h, starts, feature, value):
-    for i in range(h.shape[0]):
-        for k in range(starts[i], starts[i + 1]):
-            value[k] = h[i, feature[k]]
+    n_frames = h.shape[0]
+    for first in range(0, len(starts) - 1, n_frames):
+        for i in range(n_frames):
+            for k in range(starts[first + i], starts[first + i + 1]):
+                value[k] = h[i, feature[k]]
 
 
 @kernel
 def values_bf16(h, starts, feature, value):
-    for i in range(h.shape[0]):
-        for k in range(starts[i], starts[i + 1]):
-            value[k] = _widened(h[i, feature[k]])
+    n_frames = h.shape[0]
+    for first in range(0, len(starts) - 1, n_frames):
+        for i in range(n_frames):
+            for k in range(starts[first + i], starts[first + i + 1]):
+                value[k] = _widened(h[i, feature[k]])
 
 
 @kernel(**_FAST)
-def _add_four_and_more(total, first, last, which, value, rows):
-    """total (D,) += Σ_k value[k] rows[which[k]] for k from `first` to `last`."""
-    k = first
-    while k + 4 <= last:
-        a, b, c, d = which[k], which[k + 1], which[k + 2], which[k + 3]
-        by_a, by_b, by_c, by_d = value[k], value[k + 1], value[k + 2], value[k + 3]
-        for i in range(total.shape[0]):
-            total[i] += by_a * rows[a, i] + by_b * rows[b, i] + (by_c * rows[c, i] + by_d * rows[d, i])
-        k += 4
-    while k < last:
-        a, by_a = which[k], value[k]
-        for i in range(total.shape[0]):
-            total[i] += by_a * rows[a, i]
-        k += 1
+def _add_rows(total, row, first, last, which, value, rows):
+    """total[row] (D,) += Σ_k value[k] rows[which[k]] for k from `first` to `last`; D at least LANES.
+
+    Of the sum as many columns as fit in registers stay there, so that memory is read once for each product.
+    """
+    n_columns = total.shape[1]
+    # of a rest that does not fill its lanes, with columns before it, which come to the same sums once more
+    rest = n_columns - LANES if n_columns % LANES else n_columns
+    if rest < n_columns:
+        of_rest = load(total, row, rest)
+        for k in range(first, last):
+            of_rest = add_product(of_rest, value[k], load(rows, which[k], rest))
+    column = 0
+    while column + 4 * LANES <= n_columns:
+        second, third, fourth = column + LANES, column + 2 * LANES, column + 3 * LANES
+        a, b = load(total, row, column), load(total, row, second)
+        c, d = load(total, row, third), load(total, row, fourth)
+        for k in range(first, last):
+            other, by = which[k], value[k]
+            a = add_product(a, by, load(rows, other, column))
+            b = add_product(b, by, load(rows, other, second))
+            c = add_product(c, by, load(rows, other, third))
+            d = add_product(d, by, load(rows, other, fourth))
+        store(total, row, column, a)
+        store(total, row, second, b)
+        store(total, row, third, c)
+        store(total, row, fourth, d)
+        column += 4 * LANES
+    while column + LANES <= n_columns:
+        a = load(total, row, column)
+        for k in range(first, last):
+            a = add_product(a, value[k], load(rows, which[k], column))
+        store(total, row, column, a)
+        column += LANES
+    if rest < n_columns:
+        store(total, row, rest, of_rest)
 
 
 @kernel(**_FAST)
 def decode(starts, feature, h, W_dec_t, decoded):
     decoded[:] = 0
-    for i in range(decoded.shape[0]):
-        _add_four_and_more(decoded[i], starts[i], starts[i + 1], feature, h, W_dec_t)
+    n_frames = len(decoded)
+    for first in range(0, len(starts) - 1, n_frames):
+        for i in range(n_frames):
+            _add_rows(decoded, i, starts[first + i], starts[first + i + 1], feature, h, W_dec_t)
 
 
 @kernel(**_FAST)
-def add_rows(total, ends, frame, value, rows):
-    first = 0
-    for j in range(total.shape[0]):
-        _add_four_and_more(total[j], first, ends[j], frame, value, rows)
-        first = ends[j]
-
-
-@kernel(**_FAST)
-def gradients_of_codes(starts, feature, h, g, W_dec_t, e, addend, factor):
-    """g (n,) ← ∂L/∂h / r of the codes above 0: W_decᵀ e + addend − factor · h."""
-    zero = e.dtype.type(0)
-    for i in range(e.shape[0]):
+def _gradients_of_codes(starts, feature, h, g, W_dec_t, e, addend, factor, inverse_rms):
+    """g (n,) ← ∂L/∂h of the codes above 0: r (W_decᵀ e + addend − factor · h); D at least LANES."""
+    n_frames, n_columns = e.shape
+    n_rest = n_columns % LANES
+    rest = n_columns - LANES
+    four = np.uint64(4)
+    for i in range(n_frames):
         k, last = starts[i], starts[i + 1]
-        add, by = addend[i], factor[i]
-        while k + 4 <= last:
-            a, b, c, d = feature[k], feature[k + 1], feature[k + 2], feature[k + 3]
-            sum_a, sum_b, sum_c, sum_d = zero, zero, zero, zero
-            for n in range(e.shape[1]):
-                sum_a += e[i, n] * W_dec_t[a, n]
-                sum_b += e[i, n] * W_dec_t[b, n]
-                sum_c += e[i, n] * W_dec_t[c, n]
-                sum_d += e[i, n] * W_dec_t[d, n]
-            g[k], g[k + 1] = sum_a + add - by * h[k], sum_b + add - by * h[k + 1]
-            g[k + 2], g[k + 3] = sum_c + add - by * h[k + 2], sum_d + add - by * h[k + 3]
-            k += 4
         while k < last:
-            a, sum_a = feature[k], zero
-            for n in range(e.shape[1]):
-                sum_a += e[i, n] * W_dec_t[a, n]
-            g[k] = sum_a + add - by * h[k]
-            k += 1
+            # beyond this frame's codes those of the next, whose turn comes later
+            others = four_of(feature, k)
+            a, b, c, d = zeros(e), zeros(e), zeros(e), zeros(e)
+            for column in range(0, n_columns - n_rest, LANES):
+                mine = load(e, i, column)
+                a = add_product(a, mine, load(W_dec_t, others[0], column))
+                b = add_product(b, mine, load(W_dec_t, others[1], column))
+                c = add_product(c, mine, load(W_dec_t, others[2], column))
+                d = add_product(d, mine, load(W_dec_t, others[3], column))
+            if n_rest:
+                mine = last_of(load(e, i, rest), n_rest)
+                a = add_product(a, mine, load(W_dec_t, others[0], rest))
+                b = add_product(b, mine, load(W_dec_t, others[1], rest))
+                c = add_product(c, mine, load(W_dec_t, others[2], rest))
+                d = add_product(d, mine, load(W_dec_t, others[3], rest))
+            store_sums(g, k, a, b, c, d)
+            k += four
+        add, by, r = addend[i], factor[i], inverse_rms[i]
+        for k in range(starts[i], last):
+            g[k] = r * (g[k] + add - by * h[k])
 
 
 @kernel
-def list_by_feature(starts, feature, h, g, ends, frame, h_by_feature, g_by_feature, inverse_rms, b_enc_gradient):
-    """The lists by frame once more, feature by feature (a counting sort); adds r g to ∂L/∂b_enc in passing."""
-    n_frames, n_features = starts.shape[0] - 1, ends.shape[0]
+def _list_by_feature(starts, feature, h, g, first_feature, ends, frame, h_by_feature, g_by_feature):
+    """A tile's lists once more, feature by feature (a counting sort)."""
     ends[:] = 0
-    for k in range(starts[n_frames]):
-        ends[feature[k]] += 1
-    n_before = 0
-    for j in range(n_features):
+    for k in range(starts[0], starts[-1]):
+        ends[feature[k] - first_feature] += np.uint64(1)
+    n_before = np.uint64(0)
+    for j in range(len(ends)):
         n_here = ends[j]
         ends[j] = n_before  # where the next of this feature goes; at last, where they end
         n_before += n_here
-    for i in range(n_frames):
+    for i in range(len(starts) - 1):
         for k in range(starts[i], starts[i + 1]):
-            j = feature[k]
+            j = feature[k] - first_feature
             place = ends[j]
-            ends[j] = place + 1
+            ends[j] = place + np.uint64(1)
             frame[place], h_by_feature[place], g_by_feature[place] = i, h[k], g[k]
-            b_enc_gradient[j] += g[k] * inverse_rms[i]
+
+
+@kernel(**_FAST)
+def _add_rows_of_features(total, first_feature, ends, frame, value, rows):
+    begin = np.uint64(0)
+    for j in range(len(ends)):
+        _add_rows(total, first_feature + j, begin, ends[j], frame, value, rows)
+        begin = ends[j]
+
+
+@kernel(**_FAST)
+def add_gradients(
+    tile_features, starts, feature, h, g, ends, frame, h_by_feature, g_by_feature, W_dec_t, x, e, scaled_e,
+    addend, factor, inverse_rms, W_enc_sum, b_enc_sum, W_dec_t_sum,
+):  # fmt: skip
+    n_frames, n_features = len(x), len(W_dec_t)
+    for tile, first in enumerate(range(0, n_features, tile_features)):
+        here = starts[tile * n_frames : (tile + 1) * n_frames + 1]
+        ends_here = ends[: min(tile_features, n_features - first)]
+        _gradients_of_codes(here, feature, h, g, W_dec_t, e, addend, factor, inverse_rms)
+        _list_by_feature(here, feature, h, g, np.uint32(first), ends_here, frame, h_by_feature, g_by_feature)
+        _add_rows_of_features(W_dec_t_sum, first, ends_here, frame, h_by_feature, scaled_e)
+        _add_rows_of_features(W_enc_sum, first, ends_here, frame, g_by_feature, x)
+        begin = np.uint64(0)
+        for j in range(len(ends_here)):
+            for k in range(begin, ends_here[j]):
+                b_enc_sum[first + j] += g_by_feature[k]
+            begin = ends_here[j]

@@ -39,7 +39,7 @@ class SparseAutoencoder(nn.Module):
         super().__init__()
         self.W_enc = nn.Parameter(torch.empty(n_features, d_latent))
         self.b_enc = nn.Parameter(torch.zeros(n_features))
-        self.W_dec = nn.Parameter(torch.empty(d_latent, n_features))
+        self.W_dec = nn.Parameter(torch.empty(n_features, d_latent).T)  # a feature's column lies in one piece
         self.b_dec = nn.Parameter(torch.zeros(d_latent))
 
     @property
