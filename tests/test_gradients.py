@@ -72,13 +72,13 @@ def test_equals_autograd_in_float64(d_latent, n_features, n_frames, lam, l1_on, 
 @pytest.fixture
 def listed(monkeypatch) -> list[int]:
     """Codes above 0 of each chunk in which only these were multiplied."""
-    counts, decode = [], sparse_products.ActiveCodes.decode
+    counts, take = [], sparse_products.ActiveCodes.list
 
-    def counted(active, h, W_dec_t):
+    def counted(active, h):
         counts.append(int((h > 0).sum()))
-        return decode(active, h, W_dec_t)
+        take(active, h)
 
-    monkeypatch.setattr(sparse_products.ActiveCodes, "decode", counted)
+    monkeypatch.setattr(sparse_products.ActiveCodes, "list", counted)
     return counts
 
 
@@ -122,7 +122,8 @@ def test_each_chunk_is_counted_for_itself(listed):
 @pytest.mark.parametrize("tile_features", [8, 32])
 def test_as_many_active_codes_as_there_is_room_for(listed, monkeypatch, tile_features):
     monkeypatch.setattr(sparse_products, "TILE_BYTES", tile_features * 64 * 8)
-    monkeypatch.setattr(sparse_products, "most_active", lambda d_latent, dtype: 0.25)
+    for module in (sparse_products, gradients):
+        monkeypatch.setattr(module, "most_active", lambda n_columns, dtype: 0.25)
     monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 64)
     model, x = model_of(64, 32, 0), torch.eye(64, dtype=torch.float64)  # the code of a frame is a column of W_enc
     is_active = torch.zeros(64, 32, dtype=torch.bool)

@@ -44,25 +44,28 @@ def test_a_probe_reaches_the_optimum_of_a_reference_solver(latent_files):
     assert cosine > 0.99
 
 
-def test_the_gradient_on_codes_is_autograds(latent_files, monkeypatch):
+@pytest.mark.parametrize(("n_classes", "bias"), [(4, 0.0), (21, 0.0), (21, -6.0)])
+def test_the_gradient_on_codes_is_autograds(latent_files, monkeypatch, n_classes, bias):
     monkeypatch.setattr(blocks, "CPU_BLOCK_BYTES", 1)  # several blocks
-    x, classes, _ = planted(200)
+    x, classes, _ = planted(200, n_classes=n_classes)
     x[::2] *= 7  # frames of different norm, so that r differs
     model = SparseAutoencoder(6, 24)
     model.initialise(torch.Generator().manual_seed(0))
+    torch.nn.init.constant_(model.b_enc, bias)
     classes[::5] = -1  # left out
-    inputs, data = labelled(latent_files, x, classes, model)
+    inputs, data = labelled(latent_files, x, classes, model, n_classes)
     probe = probes._Probe(data, data, inputs, 0.1)
     batch = np.random.default_rng(0).permutation(200)[:77]
     frames = torch.from_numpy(inputs.frames[batch])
     with torch.no_grad():
-        probe.weight.copy_(torch.randn(4, 24))
-        probe.bias.copy_(torch.randn(4))
+        probe.weight.copy_(torch.randn(n_classes, 24))
+        probe.bias.copy_(torch.randn(n_classes))
         probe.weight.grad.fill_(1)  # of the step before
         f = model.encode(frames).f
         assert probe.begin(batch)
-        for block in inputs.blocks_of(frames):
-            probe.add_gradient(*block)
+        for block, codes in inputs.blocks_of(frames):
+            probe.add_gradient(block, codes)
+            assert codes.are_listed == (bias < 0)  # where few are above 0 only these are multiplied
     leaf, leaf_bias = probe.weight.clone().requires_grad_(), probe.bias.clone().requires_grad_()
     target = torch.from_numpy(data.classes[batch])
     logits = 24**-0.5 * f @ leaf.T + leaf_bias

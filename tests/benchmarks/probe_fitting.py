@@ -3,21 +3,25 @@
     PYTHONPATH=workflow_scripts python tests/benchmarks/probe_fitting.py [--frames 200000]
 
 Codes of an untrained autoencoder, 1024 wide, and 66 classes from planted directions. One JSON line: the seconds of
-both, their ratio, and the validation accuracy of both. scikit-learn gets the codes as a matrix; ours computes them. A
-second line: probes of 66, 20 and 20 classes together and by themselves, at two widths of the latents, equal epochs.
+both, their ratio, and the validation accuracy of both. scikit-learn gets the codes as a matrix; ours computes them.
+Then lines of probes of 66, 20 and 20 classes: together against by themselves, at two widths of the latents; and, on one
+core, with codes above 0 multiplied only against all of them, at two shares of such codes. Equal epochs.
 """
 
 import argparse
 import json
 import tempfile
 import time
+from unittest import mock
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
 from sonolens import probes
+from sonolens.device import torch_threads
 from sonolens.latents import LatentStore, ScaledFrames, Scaling
+from sonolens.sae import codes as sae_codes
 from sonolens.sae.model import SparseAutoencoder
 from sonolens.sae.products import use_fast_exact_products
 
@@ -94,6 +98,29 @@ def together(n_train: int, d_latent: int, folder: str, rounds: int = 3) -> dict:
     return row | {"ratio": round(sorted(ratios)[rounds // 2], 2), "ratios": [round(ratio, 2) for ratio in ratios]}
 
 
+def active_only(n_train: int, share: float, folder: str, rounds: int = 3) -> dict:
+    x, classes = planted(n_train, D_LATENT, N_CLASSES)
+    store, scaling = on_disk(x, folder)
+    model = model_of(D_LATENT)
+    with torch.no_grad():
+        model.b_enc -= model.encode(torch.from_numpy(x[:1000])).h.flatten().quantile(1 - share)
+    inputs = probes.Inputs(ScaledFrames(store, np.arange(n_train), scaling), model, DEVICE)
+    pairs = [(probes.Labelled.of(classes % n, n),) * 2 for n in (N_CLASSES, 20, 20)]
+
+    def fit():
+        probes.fit(inputs, inputs, pairs, probes.Settings(1, 1, 1024, 0.1, 0))
+
+    ratios = []
+    with torch_threads(1):
+        for _ in range(rounds + 1):  # the first compiles
+            with mock.patch.object(sae_codes, "most_active", lambda n_columns, dtype: 0.0):
+                of_all = seconds(fit)
+            ratios.append(of_all / seconds(fit))
+    ratios = sorted(ratios[1:])
+    row = {"figure": "probes_active_codes", "d_latent": D_LATENT, "n_features": N_FEATURES, "active_share": share}
+    return row | {"ratio": round(ratios[rounds // 2], 2), "ratios": [round(ratio, 2) for ratio in ratios]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=200_000)
@@ -105,6 +132,8 @@ def main() -> None:
         print(json.dumps(against_sklearn(arguments.frames, folder)), flush=True)
         for d_latent in (64, 512):
             print(json.dumps(together(arguments.frames // 4, d_latent, folder)), flush=True)
+        for share in (0.13, 0.03):
+            print(json.dumps(active_only(arguments.frames // 4, share, folder)), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Read: numba's documentation, "Low-level extension API", https://numba.readthedoc
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, register_model
 
 LANES = 16
@@ -46,6 +47,7 @@ def zeros(typing, like):
 @intrinsic
 def load(typing, rows, i, j):
     """rows[i, j : j + LANES]."""
+    _in_one_piece(rows)
 
     def generate(context, builder, signature, args):
         place = _place(context, builder, signature.args, args, 0, (1, 2), LANES)
@@ -57,6 +59,7 @@ def load(typing, rows, i, j):
 @intrinsic
 def store(typing, rows, i, j, lanes):
     """rows[i, j : j + LANES] = lanes."""
+    _in_one_piece(rows)
 
     def generate(context, builder, signature, args):
         place = _place(context, builder, signature.args, args, 0, (1, 2), LANES)
@@ -93,6 +96,7 @@ def last_of(typing, lanes, n):
 @intrinsic
 def store_sums(typing, to, k, a, b, c, d):
     """to[k : k + 4] = the sums over a, b, c and d."""
+    _in_one_piece(to)
 
     def generate(context, builder, signature, args):
         # halves of all four are added to each other, until one number of each is left
@@ -110,6 +114,7 @@ def store_sums(typing, to, k, a, b, c, d):
 @intrinsic
 def four_of(typing, array, k):
     """array[k], …, array[k + 3], as a tuple."""
+    _in_one_piece(array)
 
     def generate(context, builder, signature, args):
         loaded = builder.load(_place(context, builder, signature.args, args, 0, (1,), 4), align=_itemsize(array))
@@ -125,6 +130,7 @@ def list_nonzero(typing, to, k, bits, i, j):
 
     Without a branch, which would be guessed wrongly as often as not: what each of the 256 patterns lists is looked up.
     """
+    _in_one_piece(to, bits)
 
     def generate(context, builder, signature, args):
         loaded = builder.load(
@@ -158,6 +164,12 @@ def _place(context, builder, arg_types, args, array: int, indices: tuple[int, ..
 def _itemsize(array: types.Array) -> int:
     """In bytes, and what the place of a number is a multiple of."""
     return array.dtype.bitwidth // 8
+
+
+def _in_one_piece(*arrays: types.Array) -> None:
+    for array in arrays:
+        if array.layout != "C":
+            raise TypingError("numbers that are handled side by side have to lie so, in an array in C order")
 
 
 def _shuffled(builder, a, b, lanes: list[int]) -> ir.Value:

@@ -24,7 +24,7 @@ from sonolens.adam import Adam
 from sonolens.labels.bins import LEFT_OUT
 from sonolens.latents import ScaledFrames
 from sonolens.sae.blocks import block_frames
-from sonolens.sae.codes import CodeBlocks
+from sonolens.sae.codes import CodeBlocks, Codes
 from sonolens.sae.model import SparseAutoencoder
 from sonolens.shuffling import ShuffledFrames
 
@@ -51,28 +51,25 @@ class Inputs:
         self.frames, self.device = frames, device
         self.width = model.n_features if model else frames.d_latent
         self.block_frames = block_frames(self.width, torch.empty(0, device=device))
-        self._codes = CodeBlocks(model) if model else None
+        self._code_blocks = CodeBlocks(model) if model else None
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def blocks_of(self, x: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Of frames x (B, D), block by block: the slice of them, h (b, F), and r (b, 1); f is never formed.
-
-        h lies in a buffer that the next block overwrites.
-        """
+    def blocks_of(self, x: Tensor) -> Iterator[tuple[slice, Codes]]:
+        """Of frames x (B, D), block by block: the slice of them, and their codes, until the next are asked for."""
         for start in range(0, len(x), self.block_frames):
             block = x[start : start + self.block_frames]
-            yield slice(start, start + len(block)), *self._factors(block)
+            yield slice(start, start + len(block)), self._codes_of(block)
 
-    def blocks(self, positions: np.ndarray) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def blocks(self, positions: np.ndarray) -> Iterator[tuple[slice, Codes]]:
         """The same of the frames at `positions` (N,), read as they are needed."""
         for start in range(0, len(positions), self.block_frames):
             block = slice(start, min(start + self.block_frames, len(positions)))
-            yield block, *self._factors(torch.from_numpy(self.frames[positions[block]]).to(self.device))
+            yield block, self._codes_of(torch.from_numpy(self.frames[positions[block]]).to(self.device))
 
-    def _factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._codes(x) if self._codes else (x, x.new_ones(len(x), 1))
+    def _codes_of(self, x: Tensor) -> Codes:
+        return self._code_blocks(x) if self._code_blocks else Codes(x, x.new_ones(len(x), 1))
 
 
 class Labelled(NamedTuple):
@@ -109,7 +106,8 @@ class _Probe:
 
     def __init__(self, train: Labelled, validation: Labelled, inputs: Inputs, learning_rate: float):
         self.train, self.validation, self.unit = train, validation, inputs.width**-0.5
-        self.weight = torch.zeros(train.n_classes, inputs.width, device=inputs.device)
+        # as the products of active codes want it: what a class takes from a feature lies beside what others do
+        self.weight = torch.zeros(inputs.width, train.n_classes, device=inputs.device).T
         self.bias = torch.zeros(train.n_classes, device=inputs.device)
         self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
         self.optimiser = Adam([self.weight, self.bias], learning_rate)
@@ -125,17 +123,17 @@ class _Probe:
         self.classes = torch.from_numpy(classes).to(self.weight.device)
         return self.n_labelled > 0
 
-    def add_gradient(self, block: slice, h: Tensor, r: Tensor) -> None:
-        """Of the mean cross-entropy of a step, what a block of codes r h (b, F) adds to it.
+    def add_gradient(self, block: slice, codes: Codes) -> None:
+        """Of the mean cross-entropy of a step, what a block of codes adds to it.
 
         ∂/∂W = Σ (softmax − onehot) fᵀ = Σ r (softmax − onehot) hᵀ
         """
-        scale, classes = r * self.unit, self.classes[block]
-        error = torch.mm(h, self.weight.T).mul_(scale).add_(self.bias).softmax(dim=1)  # (b, K)
+        scale, classes = codes.r * self.unit, self.classes[block]
+        error = codes.times(self.weight.T).mul_(scale).add_(self.bias).softmax(dim=1)  # (b, K)
         error.scatter_add_(1, classes.clamp_min(0)[:, None], error.new_full((len(error), 1), -1.0))
         error.mul_((classes >= 0)[:, None] / self.n_labelled)
         self.bias.grad += error.sum(dim=0)
-        self.weight.grad.addmm_(error.mul_(scale).T, h)
+        codes.add_products(error.mul_(scale), self.weight.grad.T)
 
     def judge(self, epoch: int, validation_loss: float, patience: int) -> bool:
         """An epoch is over: keep it, or go back and drop the rate. Whether the fit has come to its end."""
@@ -171,9 +169,9 @@ def fit(
     for epoch in trange(1, settings.max_epochs + 1, desc="fitting the probes", mininterval=5):
         for batch in shuffled.epoch(epoch):
             moved = [probe for probe in running if probe.begin(batch.positions)]
-            for block, h, r in train.blocks_of(batch.x):
+            for block, codes in train.blocks_of(batch.x):
                 for probe in moved:
-                    probe.add_gradient(block, h, r)
+                    probe.add_gradient(block, codes)
             for probe in moved:
                 probe.optimiser.step()
         losses = _cross_entropies(running, validation)
@@ -190,9 +188,9 @@ def fit(
 def _cross_entropies(probes: Sequence[_Probe], inputs: Inputs) -> list[float]:
     """Mean cross-entropy of each probe on its labelled frames of the validation split, on one pass."""
     totals = np.zeros(len(probes))
-    for block, h, r in inputs.blocks(np.arange(len(inputs))):
+    for block, codes in inputs.blocks(np.arange(len(inputs))):
         for index, probe in enumerate(probes):
-            logits = torch.mm(h, probe.weight.T).mul_(r * probe.unit).add_(probe.bias)
+            logits = codes.times(probe.weight.T).mul_(codes.r * probe.unit).add_(probe.bias)
             classes = torch.from_numpy(probe.validation.classes[block]).to(logits.device)
             totals[index] += float(nn.functional.cross_entropy(logits, classes, ignore_index=LEFT_OUT, reduction="sum"))
     return [total / len(probe.validation.positions) for total, probe in zip(totals, probes, strict=True)]
@@ -202,22 +200,23 @@ def _cross_entropies(probes: Sequence[_Probe], inputs: Inputs) -> list[float]:
 def predict_logits(weight: Tensor, bias: Tensor, inputs: Inputs, positions: np.ndarray) -> np.ndarray:
     """Logits (N, K) float32 at `positions` (N,)."""
     logits = np.empty((len(positions), len(bias)), np.float32)
-    for block, h, r in inputs.blocks(positions):
-        logits[block] = (torch.mm(h, weight.T) * r + bias).cpu().numpy()
+    of_features = weight.T.contiguous()
+    for block, codes in inputs.blocks(positions):
+        logits[block] = (codes.times(of_features) * codes.r + bias).cpu().numpy()
     return logits
 
 
 @torch.no_grad()
 def class_mean_inputs(inputs: Inputs, labelled: Labelled) -> Tensor:
     """Mean input of the frames of each class, (K, F); zero for a class without frames."""
-    sums = torch.zeros(labelled.n_classes, inputs.width, device=inputs.device)
+    sums = torch.zeros(inputs.width, labelled.n_classes, device=inputs.device)
     positions = labelled.positions
     classes = torch.from_numpy(labelled.classes[positions]).to(inputs.device)
-    for block, h, r in inputs.blocks(positions):
+    for block, codes in inputs.blocks(positions):
         membership = nn.functional.one_hot(classes[block], labelled.n_classes).float()  # (b, K)
-        sums.addmm_((membership * r).T, h)
+        codes.add_products(membership * codes.r, sums)
     counts = torch.bincount(classes, minlength=labelled.n_classes)
-    return sums / counts.clamp(min=1)[:, None]
+    return (sums / counts.clamp(min=1)).T
 
 
 def contributions(weight: Tensor, class_mean: Tensor) -> Tensor:

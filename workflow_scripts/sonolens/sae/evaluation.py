@@ -64,16 +64,16 @@ def evaluate(model: SparseAutoencoder, frames: ScaledFrames) -> Evaluation:
     n_active = torch.zeros(model.n_features, dtype=torch.int64, device=device)
     squared_error, hidden_norm, x_square_sum = [], 0.0, 0.0
     x_sum = np.zeros(model.d_latent)
-    codes = CodeBlocks(model)
-    is_active = model.W_enc.new_empty(codes.block_frames, model.n_features)
-    for start in range(0, len(frames), codes.block_frames):
-        block = frames[slice(start, start + codes.block_frames)]
+    code_blocks = CodeBlocks(model)
+    is_active = model.W_enc.new_empty(code_blocks.block_frames, model.n_features)
+    for start in range(0, len(frames), code_blocks.block_frames):
+        block = frames[slice(start, start + code_blocks.block_frames)]
         x = torch.from_numpy(block).to(device)
-        h, r = codes(x)
-        decoded = torch.mm(h, model.W_dec.T).mul_(r).add_(model.b_dec)
+        codes = code_blocks(x)
+        decoded = codes.times(model.W_dec.T).mul_(codes.r).add_(model.b_dec)
         squared_error.append((x - decoded).square().sum(dim=1).cpu().numpy())
-        n_active += torch.gt(h, 0, out=is_active[: len(x)]).sum(dim=0).long()  # a sum of floats, which is the fastest
-        hidden_norm += float(codes.hidden_norms(len(x)).double().sum())
+        n_active += torch.gt(codes.h, 0, out=is_active[: len(x)]).sum(dim=0).long()  # of floats: the fastest
+        hidden_norm += float(code_blocks.hidden_norms(len(x)).double().sum())
         x_sum += block.sum(axis=0, dtype=np.float64)
         x_square_sum += float((block.astype(np.float64) ** 2).sum())
     if x_square_sum - (x_sum**2).sum() / len(frames) <= ALIKE * x_square_sum:

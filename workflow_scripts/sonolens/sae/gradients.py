@@ -37,7 +37,7 @@ from sonolens.sae.blocks import chunk_frames
 from sonolens.sae.elementwise import Objective, RowTerms, frame_terms, relu_with_sums, where_active
 from sonolens.sae.loss import Loss
 from sonolens.sae.model import SparseAutoencoder
-from sonolens.sae.sparse_products import ActiveCodes
+from sonolens.sae.sparse_products import ActiveCodesOfTraining, most_active
 
 # Frames of a batch in which active features are counted: a sample, which costs next to nothing
 COUNTED_FRAMES = 128
@@ -127,9 +127,11 @@ class _Worker:
         self.dtype = dtype
         self._hidden = W_enc.new_empty(n_frames, model.n_features, dtype=dtype)
         self._gradient = torch.empty_like(self._hidden)
-        self._decoded = W_enc.new_empty(n_frames, model.d_latent, dtype=dtype)
+        self._product = W_enc.new_empty(n_frames, model.d_latent, dtype=dtype)
+        self._decoded = self._product.to(W_enc.dtype)
         self._terms = RowTerms.empty(n_frames, model.d_latent, W_enc)
-        self._active = ActiveCodes(self._hidden, model.d_latent, W_enc.dtype)
+        self._active = ActiveCodesOfTraining(self._hidden, model.d_latent, W_enc.dtype)
+        self._most_active = most_active(model.d_latent, dtype)
         # both matrices (F, D), as those of the model lie: what is listed feature by feature is summed row by row
         self.total = _Weights(*(torch.zeros_like(weight) for weight in (W_enc, b_enc, W_enc, b_dec)))
         self.n_active = torch.zeros(0)
@@ -159,15 +161,16 @@ class _Worker:
         self, x: Tensor, weights: _Weights, multiplied: _Weights, given: Objective
     ) -> tuple[float | Tensor, float | Tensor]:
         """Add the gradient of a chunk x (b, D); the sums over its frames of ‖x − x̂‖² and ‖·‖₁."""
-        h, decoded, terms = self._hidden[: len(x)], self._decoded[: len(x)], self._terms.first(len(x))
+        h, terms = self._hidden[: len(x)], self._terms.first(len(x))
         torch.mm(x.to(self.dtype), multiplied.W_enc.T, out=h)
         n_active = relu_with_sums(h, weights.b_enc, terms.hidden_sum, terms.hidden_square_sum)
-        is_sparse = self._active.suits(n_active, h)
+        is_sparse = n_active < self._most_active * h.numel()
         if is_sparse:
-            decoded = self._active.decode(h, weights.W_dec_t)
+            self._active.list(h)
+            decoded = self._active.times(weights.W_dec_t, self._decoded[: len(x)])
         else:
-            torch.mm(h, multiplied.W_dec_t, out=decoded)
-        sums = frame_terms(decoded.to(x.dtype), x, weights.b_dec, self.total.b_dec, terms, h.shape[1], given)
+            decoded = torch.mm(h, multiplied.W_dec_t, out=self._product[: len(x)]).to(x.dtype)
+        sums = frame_terms(decoded, x, weights.b_dec, self.total.b_dec, terms, h.shape[1], given)
         if is_sparse:
             self._active.add_gradients(weights.W_dec_t, x, terms, *self.total[:3])
         else:

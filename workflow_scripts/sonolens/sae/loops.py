@@ -211,12 +211,12 @@ def _add_rows(total, row, first, last, which, value, rows):
 
 
 @kernel(**_FAST)
-def decode(starts, feature, h, W_dec_t, decoded):
-    decoded[:] = 0
-    n_frames = len(decoded)
+def times(starts, feature, h, rows, product):
+    product[:] = 0
+    n_frames = len(product)
     for first in range(0, len(starts) - 1, n_frames):
         for i in range(n_frames):
-            _add_rows(decoded, i, starts[first + i], starts[first + i + 1], feature, h, W_dec_t)
+            _add_rows(product, i, starts[first + i], starts[first + i + 1], feature, h, rows)
 
 
 @kernel(**_FAST)
@@ -276,6 +276,26 @@ def _add_rows_of_features(total, first_feature, ends, frame, value, rows):
     for j in range(len(ends)):
         _add_rows(total, first_feature + j, begin, ends[j], frame, value, rows)
         begin = ends[j]
+
+
+@kernel
+def list_by_feature(tile_features, starts, feature, h, ends, frame, h_by_feature):
+    """The lists once more, tile by tile, in a tile feature by feature."""
+    n_frames = (len(starts) - 1) // -(-len(ends) // tile_features)
+    for tile, first in enumerate(range(0, len(ends), tile_features)):
+        here = starts[tile * n_frames : (tile + 1) * n_frames + 1]
+        n_before = here[0]
+        by_feature = frame[n_before:], h_by_feature[n_before:], h_by_feature[n_before:]
+        _list_by_feature(here, feature, h, h, np.uint32(first), ends[first : first + tile_features], *by_feature)
+
+
+@kernel(**_FAST)
+def add_products(tile_features, starts, ends, frame, h_by_feature, rows, total):
+    n_frames = len(rows)
+    for tile, first in enumerate(range(0, len(ends), tile_features)):
+        n_before = starts[tile * n_frames]
+        ends_here = ends[first : first + tile_features]
+        _add_rows_of_features(total, first, ends_here, frame[n_before:], h_by_feature[n_before:], rows)
 
 
 @kernel(**_FAST)
