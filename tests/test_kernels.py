@@ -67,17 +67,10 @@ def test_a_folder_that_cannot_be_written_is_no_error(module):
 
 
 def test_no_loop_of_training_reaches_beyond_its_arrays(tmp_path):
-    """The tests of what they are for once more, with every index checked."""
+    """The tests of gradients and of codes' products once more, with every index checked."""
     env = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    chosen = [
-        "test_gradients.py",
-        "test_codes.py",
-        "-k",
-        "active or float64 or products_are",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-    ]
+    which = "active or float64 or products_are"
+    chosen = ["test_gradients.py", "test_codes.py", "-k", which, "-p", "no:cacheprovider", "-q"]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *chosen], cwd=Path(__file__).parent, env=env, capture_output=True, text=True
     )

@@ -47,7 +47,7 @@ def zeros(typing, like):
 @intrinsic
 def load(typing, rows, i, j):
     """rows[i, j : j + LANES]."""
-    _in_one_piece(rows)
+    _require_c_order(rows)
 
     def generate(context, builder, signature, args):
         place = _place(context, builder, signature.args, args, 0, (1, 2), LANES)
@@ -59,7 +59,7 @@ def load(typing, rows, i, j):
 @intrinsic
 def store(typing, rows, i, j, lanes):
     """rows[i, j : j + LANES] = lanes."""
-    _in_one_piece(rows)
+    _require_c_order(rows)
 
     def generate(context, builder, signature, args):
         place = _place(context, builder, signature.args, args, 0, (1, 2), LANES)
@@ -96,7 +96,7 @@ def last_of(typing, lanes, n):
 @intrinsic
 def store_sums(typing, to, k, a, b, c, d):
     """to[k : k + 4] = the sums over a, b, c and d."""
-    _in_one_piece(to)
+    _require_c_order(to)
 
     def generate(context, builder, signature, args):
         # halves of all four are added to each other, until one number of each is left
@@ -114,7 +114,7 @@ def store_sums(typing, to, k, a, b, c, d):
 @intrinsic
 def four_of(typing, array, k):
     """array[k], …, array[k + 3], as a tuple."""
-    _in_one_piece(array)
+    _require_c_order(array)
 
     def generate(context, builder, signature, args):
         loaded = builder.load(_place(context, builder, signature.args, args, 0, (1,), 4), align=_itemsize(array))
@@ -130,7 +130,7 @@ def list_nonzero(typing, to, k, bits, i, j):
 
     Without a branch, which would be guessed wrongly as often as not: what each of the 256 patterns lists is looked up.
     """
-    _in_one_piece(to, bits)
+    _require_c_order(to, bits)
 
     def generate(context, builder, signature, args):
         loaded = builder.load(
@@ -166,7 +166,7 @@ def _itemsize(array: types.Array) -> int:
     return array.dtype.bitwidth // 8
 
 
-def _in_one_piece(*arrays: types.Array) -> None:
+def _require_c_order(*arrays: types.Array) -> None:
     for array in arrays:
         if array.layout != "C":
             raise TypingError("numbers that are handled side by side have to lie so, in an array in C order")

@@ -40,7 +40,7 @@ class Codes:
         if self._active is None or self._active_share >= most:
             return False
         if not self.are_listed:
-            self._active.list(self.h)
+            self._active.take(self.h)
             self.are_listed = True
         return True
 

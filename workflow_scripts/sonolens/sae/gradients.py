@@ -128,7 +128,7 @@ class _Worker:
         self._hidden = W_enc.new_empty(n_frames, model.n_features, dtype=dtype)
         self._gradient = torch.empty_like(self._hidden)
         self._product = W_enc.new_empty(n_frames, model.d_latent, dtype=dtype)
-        self._decoded = self._product.to(W_enc.dtype)
+        self._decoded = self._product.to(W_enc.dtype)  # the same buffer, but in bf16
         self._terms = RowTerms.empty(n_frames, model.d_latent, W_enc)
         self._active = ActiveCodesOfTraining(self._hidden, model.d_latent, W_enc.dtype)
         self._most_active = most_active(model.d_latent, dtype)
@@ -166,7 +166,7 @@ class _Worker:
         n_active = relu_with_sums(h, weights.b_enc, terms.hidden_sum, terms.hidden_square_sum)
         is_sparse = n_active < self._most_active * h.numel()
         if is_sparse:
-            self._active.list(h)
+            self._active.take(h)
             decoded = self._active.times(weights.W_dec_t, self._decoded[: len(x)])
         else:
             decoded = torch.mm(h, multiplied.W_dec_t, out=self._product[: len(x)]).to(x.dtype)

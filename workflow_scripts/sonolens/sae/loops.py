@@ -220,6 +220,18 @@ def times(starts, feature, h, rows, product):
 
 
 @kernel(**_FAST)
+def _add_four_products(sums, lanes, rows, which, column):
+    """sums + lanes · rows[which, column : column + LANES], of four rows."""
+    a, b, c, d = sums
+    return (
+        add_product(a, lanes, load(rows, which[0], column)),
+        add_product(b, lanes, load(rows, which[1], column)),
+        add_product(c, lanes, load(rows, which[2], column)),
+        add_product(d, lanes, load(rows, which[3], column)),
+    )
+
+
+@kernel(**_FAST)
 def _gradients_of_codes(starts, feature, h, g, W_dec_t, e, addend, factor, inverse_rms):
     """g (n,) ← ∂L/∂h of the codes above 0: r (W_decᵀ e + addend − factor · h); D at least LANES."""
     n_frames, n_columns = e.shape
@@ -231,20 +243,12 @@ def _gradients_of_codes(starts, feature, h, g, W_dec_t, e, addend, factor, inver
         while k < last:
             # beyond this frame's codes those of the next, whose turn comes later
             others = four_of(feature, k)
-            a, b, c, d = zeros(e), zeros(e), zeros(e), zeros(e)
+            sums = (zeros(e), zeros(e), zeros(e), zeros(e))
             for column in range(0, n_columns - n_rest, LANES):
-                mine = load(e, i, column)
-                a = add_product(a, mine, load(W_dec_t, others[0], column))
-                b = add_product(b, mine, load(W_dec_t, others[1], column))
-                c = add_product(c, mine, load(W_dec_t, others[2], column))
-                d = add_product(d, mine, load(W_dec_t, others[3], column))
+                sums = _add_four_products(sums, load(e, i, column), W_dec_t, others, column)
             if n_rest:
-                mine = last_of(load(e, i, rest), n_rest)
-                a = add_product(a, mine, load(W_dec_t, others[0], rest))
-                b = add_product(b, mine, load(W_dec_t, others[1], rest))
-                c = add_product(c, mine, load(W_dec_t, others[2], rest))
-                d = add_product(d, mine, load(W_dec_t, others[3], rest))
-            store_sums(g, k, a, b, c, d)
+                sums = _add_four_products(sums, last_of(load(e, i, rest), n_rest), W_dec_t, others, rest)
+            store_sums(g, k, *sums)
             k += four
         add, by, r = addend[i], factor[i], inverse_rms[i]
         for k in range(starts[i], last):
@@ -285,7 +289,11 @@ def list_by_feature(tile_features, starts, feature, h, ends, frame, h_by_feature
     for tile, first in enumerate(range(0, len(ends), tile_features)):
         here = starts[tile * n_frames : (tile + 1) * n_frames + 1]
         n_before = here[0]
-        by_feature = frame[n_before:], h_by_feature[n_before:], h_by_feature[n_before:]
+        by_feature = (
+            frame[n_before:],
+            h_by_feature[n_before:],
+            h_by_feature[n_before:],
+        )  # no g: h once more, in its place
         _list_by_feature(here, feature, h, h, np.uint32(first), ends[first : first + tile_features], *by_feature)
 
 

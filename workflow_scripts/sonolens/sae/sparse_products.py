@@ -58,8 +58,8 @@ class ActiveCodes:
         self._h = np.empty(self._most + LISTED_AT_ONCE, self._number)
         self._by_feature: tuple[np.ndarray, ...] | None = None
 
-    def list(self, h: Tensor) -> None:
-        """Take the codes h (b, F), of which a share less than `most_active` is above 0, until the next are listed."""
+    def take(self, h: Tensor) -> None:
+        """List the codes h (b, F), of which a share less than `most_active` is above 0, until the next are taken."""
         self._n_frames, self._is_by_feature = len(h), False
         loops.list_active(array(h).view(f"u{h.element_size()}"), self._tile_features, self._here(), self._feature)
         run = loops.values_bf16 if h.dtype == torch.bfloat16 else loops.values
@@ -73,10 +73,7 @@ class ActiveCodes:
     def add_products(self, rows: Tensor, total: Tensor) -> None:
         """total (F, C) += hᵀ rows; rows: (b, C), C at least LANES."""
         if self._by_feature is None:
-            n_features = len(total)
-            ends = np.empty(
-                n_features, np.uint64
-            )  # of each feature's in the lists by feature, of which a tile's begin with 0
+            ends = np.empty(len(total), np.uint64)  # of each feature's in the lists by feature, counted from its tile's
             self._by_feature = ends, np.empty(self._most, np.uint32), np.empty(self._most, self._number)
         if not self._is_by_feature:
             loops.list_by_feature(self._tile_features, self._here(), self._feature, self._h, *self._by_feature)
