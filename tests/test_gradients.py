@@ -70,16 +70,30 @@ def test_equals_autograd_in_float64(d_latent, n_features, n_frames, lam, l1_on, 
     assert_same(found, by_autograd(model, x, lam, l1_on), 1e-10, largest_term(model, x, lam))
 
 
-@pytest.fixture
-def listed(monkeypatch) -> list[int]:
+class Listed(list):
     """Codes above 0 of each chunk in which only these were multiplied."""
-    counts, take = [], sparse_products.ActiveCodes.take
+
+    n_without_forming = 0  # chunks whose codes were listed but never stood side by side
+
+
+@pytest.fixture
+def listed(monkeypatch) -> Listed:
+    counts, kind = Listed(), sparse_products.ActiveCodesOfTraining
+    take, take_activated = kind.take, kind.take_activated
 
     def counted(active, h):
         counts.append(int((h > 0).sum()))
         take(active, h)
 
-    monkeypatch.setattr(sparse_products.ActiveCodes, "take", counted)
+    def counted_if_done(active, z, bias, hidden_sums):
+        is_done = take_activated(active, z, bias, hidden_sums)
+        if is_done:
+            counts.append(int((z + bias > 0).sum()))
+            counts.n_without_forming += 1
+        return is_done
+
+    monkeypatch.setattr(kind, "take", counted)
+    monkeypatch.setattr(kind, "take_activated", counted_if_done)
     return counts
 
 
@@ -118,6 +132,103 @@ def test_each_chunk_is_counted_for_itself(listed):
     x[32:64] *= 100  # against the same bias half of the codes are active
     assert_same(by_hand(model, x, 0.1, "normalised", 32), by_autograd(model, x, 0.1, "normalised"), 1e-10)
     assert len(listed) == 2
+
+
+@pytest.fixture
+def added_frames(monkeypatch) -> list[int]:
+    """Of how many frames gradients of listed codes were added up together, each time."""
+    counts, add_gradients = [], sparse_products.ActiveCodesOfTraining.add_gradients
+
+    def counted(active, W_dec_t, x, *given):
+        counts.append(len(x))
+        add_gradients(active, W_dec_t, x, *given)
+
+    monkeypatch.setattr(sparse_products.ActiveCodesOfTraining, "add_gradients", counted)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("n_chunks", "share", "together"),
+    [
+        (1, 0.01, [32] * 7 + [20]),
+        (3, 0.01, [96, 96, 52]),
+        (100, 0.01, [244]),
+        (100, 0.1, [64, 64, 64, 52]),  # of which there is no room for more
+    ],
+)
+@pytest.mark.parametrize("tile_features", [24, 1000])
+def test_chunks_of_few_active_codes_are_added_up_together(
+    monkeypatch, listed, added_frames, tile_features, n_chunks, share, together
+):
+    monkeypatch.setattr(sparse_products, "TILE_BYTES", tile_features * 21 * 8)
+    monkeypatch.setattr(sparse_products, "FRAMES_BYTES", n_chunks * 32 * 21 * 8)
+    monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 32)
+    for module in (sparse_products, gradients):
+        monkeypatch.setattr(module, "most_active", lambda n_columns, dtype: 0.25)
+    x = torch.randn(244, 21, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    model = with_few_active(model_of(21, 133, 0), x, share)
+    assert_same(by_hand(model, x, 0.1, "normalised", 32), by_autograd(model, x, 0.1, "normalised"), 1e-10)
+    assert sum(listed) == (model.encode(x).h > 0).sum() and len(listed) == 8
+    assert added_frames == together and listed.n_without_forming == 7
+
+
+@pytest.mark.parametrize(
+    ("shares", "together", "n_without_forming"),
+    [
+        ((0.05, 0.05, 0.05, 0.2), [96, 32], 2),  # there is no room for the last chunk, which nobody expected
+        ((0.05, 0.19, 0.02), [64, 32], 1),  # for the second there is room, but too little to be sure of beforehand
+    ],
+)
+def test_chunks_of_more_active_codes_than_expected(
+    monkeypatch, listed, added_frames, shares, together, n_without_forming
+):
+    monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 32)
+    for module in (sparse_products, gradients):
+        monkeypatch.setattr(module, "most_active", lambda n_columns, dtype: 0.25)
+    model, n_active = model_of(64, 64, 0), [round(64 * share) for share in shares]
+    x = torch.eye(64, dtype=torch.float64).repeat_interleave(32, dim=0)[: 32 * len(shares)]
+    with torch.no_grad():
+        model.b_enc.zero_()
+        for chunk, n in enumerate(n_active):  # the codes of a frame of this chunk are a column of W_enc
+            model.W_enc[:, chunk] = torch.where(torch.arange(64) < n, 0.5, -0.5)
+    assert_same(by_hand(model, x, 0.1, "normalised", 32), by_autograd(model, x, 0.1, "normalised"), 1e-10)
+    assert list(listed) == [32 * n for n in n_active] and added_frames == together
+    assert listed.n_without_forming == n_without_forming
+
+
+def test_many_active_codes_between_few_are_not_listed(monkeypatch, listed, added_frames):
+    monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 32)
+    x = torch.randn(160, 21, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = with_few_active(model_of(21, 64, 0), x, 0.05)
+    x[64:96] *= 100  # against the same bias half of the codes are active
+    assert_same(by_hand(model, x, 0.1, "normalised", 32), by_autograd(model, x, 0.1, "normalised"), 1e-10)
+    assert len(listed) == 4 and added_frames == [64, 64]
+
+
+def test_rounding_does_not_depend_on_the_batch_before(monkeypatch, listed):
+    monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 32)
+    x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    model = with_few_active(model_of(64, 256, 0, torch.float32), x, 0.1)
+    compute = gradients.ChunkedGradients(model, "normalised", torch.zeros(256, dtype=torch.int64))
+    losses, found = [], []
+    for _ in range(2):
+        losses.append(compute(x, 0.1))
+        found.append([parameter.grad.clone() for parameter in model.parameters()])
+    assert losses[0] == losses[1] and len(listed) == 4
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_several_chunks_of_few_active_codes_in_bf16(monkeypatch, listed, added_frames):
+    monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 32)
+    x = torch.randn(96, 64, generator=torch.Generator().manual_seed(0))
+    model = with_few_active(model_of(64, 256, 0, torch.float32), x, 0.03)
+    compute = gradients.ChunkedGradients(model, "normalised", torch.zeros(256, dtype=torch.int64), torch.bfloat16)
+    loss = compute(x, 0.1)
+    expected, gradient = by_autograd(model, x, 0.1, "normalised")
+    torch.testing.assert_close(loss.total, expected.total.detach(), rtol=0.02, atol=0)
+    for parameter, reference in zip(model.parameters(), gradient, strict=True):
+        assert (parameter.grad - reference).norm() < 0.1 * reference.norm()
+    assert len(listed) == 3 and listed.n_without_forming == 0 and added_frames == [96]
 
 
 @pytest.mark.parametrize("tile_features", [8, 32])
@@ -183,12 +294,13 @@ def test_threads_share_the_chunks_and_give_what_one_gives():
 def test_bf16_is_rounded_as_torch_rounds_it():
     generator = torch.Generator().manual_seed(0)
     h, g = (torch.randn(50, 300, generator=generator).bfloat16() for _ in range(2))
-    bias, terms = torch.randn(300, generator=generator), elementwise.RowTerms.empty(50, 4, torch.empty(0))
+    bias, sums, square_sums = torch.randn(300, generator=generator), torch.empty(50), torch.empty(50)
+    terms = elementwise.RowTerms.empty(50, 4, torch.empty(0))
     active = (h.float() + bias).relu().bfloat16()
-    elementwise.relu_with_sums(h, bias, terms.hidden_sum, terms.hidden_square_sum)
+    elementwise.relu_with_sums(h, bias, sums, square_sums)
     assert torch.equal(h, active)
-    torch.testing.assert_close(terms.hidden_sum, active.float().sum(dim=1))
-    torch.testing.assert_close(terms.hidden_square_sum, active.float().square().sum(dim=1))
+    torch.testing.assert_close(sums, active.float().sum(dim=1))
+    torch.testing.assert_close(square_sums, active.float().square().sum(dim=1))
     terms.addend.fill_(0.37)
     terms.factor.copy_(torch.rand(50, generator=generator))
     exact = g.double() + terms.addend[:, None].double() - terms.factor[:, None].double() * h.double()
@@ -215,14 +327,19 @@ def test_a_nan_is_not_lost_on_the_way():
         assert not by_hand(model, x, 0.1, "normalised", 8)[0].total.isfinite()
 
 
-def test_a_nan_among_few_active_codes_is_not_lost(listed):
-    x = torch.randn(32, 21, dtype=torch.float64)
-    model = with_few_active(model_of(21, 64, 0), x, 0.02)
+@pytest.mark.parametrize("n_features", [64, 61])  # eight are looked at at once, and the rest one by one
+@pytest.mark.parametrize("n_frames", [32, 64])  # of which the second 32 are listed without forming codes
+def test_a_nan_among_few_active_codes_is_not_lost(listed, n_frames, n_features):
+    x = torch.randn(n_frames, 21, dtype=torch.float64)
+    model = with_few_active(model_of(21, n_features, 0), x, 0.02)
     with torch.no_grad():
-        model.W_enc[3] = float("nan")
+        model.b_enc[-1] = -1e6
+        model.W_enc[-1, 0], x[:, 0] = 0, 0
+        x[-1, 0] = torch.inf  # times 0 this is not a number, and times other weights it is without end
+        model.W_enc[:-1, 0] = -1.0
     loss, found = by_hand(model, x, 0.1, "normalised", 32)
-    assert listed and not loss.total.isfinite()
-    assert not found[0][3].isfinite().any()
+    assert len(listed) == n_frames // 32 and not loss.total.isfinite()
+    assert not found[0][-1].isfinite().any()
 
 
 @pytest.mark.parametrize("l1_on", ["normalised", "hidden"])

@@ -126,27 +126,48 @@ def four_of(typing, array, k):
 
 @intrinsic
 def list_nonzero(typing, to, k, bits, i, j):
-    """Write those of j, …, j + 7 at which bits[i, ·] is not 0 to the uint32 to[k], …; returns where the next belong.
-
-    Without a branch, which would be guessed wrongly as often as not: what each of the 256 patterns lists is looked up.
-    """
+    """Write those of j, …, j + 7 at which bits[i, ·] is not 0 to the uint32 to[k], …; returns where the next belong."""
     _require_c_order(to, bits)
 
     def generate(context, builder, signature, args):
-        loaded = builder.load(
-            _place(context, builder, signature.args, args, 2, (3, 4), LISTED_AT_ONCE), align=_itemsize(bits)
-        )
+        place = _place(context, builder, signature.args, args, 2, (3, 4), LISTED_AT_ONCE)
+        loaded = builder.load(place, align=_itemsize(bits))
         is_nonzero = builder.icmp_unsigned("!=", loaded, ir.Constant(loaded.type, None))
-        pattern = builder.zext(builder.bitcast(is_nonzero, ir.IntType(LISTED_AT_ONCE)), _INDEX)
-        listed = builder.load(builder.gep(_patterns(builder), [_INDEX(0), pattern]), align=LISTED_AT_ONCE)
-        listed = builder.zext(listed, ir.VectorType(_INDEX, LISTED_AT_ONCE))
-        first = _repeated(builder, context.cast(builder, args[4], j, types.uint32), LISTED_AT_ONCE)
-        place = _place(context, builder, signature.args, args, 0, (1,), LISTED_AT_ONCE)
-        builder.store(builder.add(first, listed), place, align=_itemsize(to))
-        n_listed = builder.ctpop(pattern)
-        return builder.add(args[1], builder.zext(n_listed, args[1].type))
+        return _listed(context, builder, signature.args, args, is_nonzero, 4)
 
     return k(to, k, bits, i, j), generate
+
+
+@intrinsic
+def list_positive(typing, to, k, rows, addends, i, j):
+    """The same for those at which rows[i, ·] + addends[·] is above 0, or not a number."""
+    _require_c_order(to, rows, addends)
+
+    def generate(context, builder, signature, args):
+        place = _place(context, builder, signature.args, args, 2, (4, 5), LISTED_AT_ONCE)
+        place_of_addends = _place(context, builder, signature.args, args, 3, (5,), LISTED_AT_ONCE)
+        loaded, added = (
+            builder.load(place, align=_itemsize(rows)),
+            builder.load(place_of_addends, align=_itemsize(addends)),
+        )
+        is_positive = builder.fcmp_unordered(">", builder.fadd(loaded, added), ir.Constant(loaded.type, None))
+        return _listed(context, builder, signature.args, args, is_positive, 5)
+
+    return k(to, k, rows, addends, i, j), generate
+
+
+def _listed(context, builder, arg_types, args, is_listed: ir.Value, first: int) -> ir.Value:
+    """Of the numbers from args[first] on, write those that are listed to args[0][args[1]], …; where the next belong.
+
+    Without a branch, which would be guessed wrongly as often as not: what each of the 256 patterns lists is looked up.
+    """
+    pattern = builder.zext(builder.bitcast(is_listed, ir.IntType(LISTED_AT_ONCE)), _INDEX)
+    listed = builder.load(builder.gep(_patterns(builder), [_INDEX(0), pattern]), align=LISTED_AT_ONCE)
+    listed = builder.zext(listed, ir.VectorType(_INDEX, LISTED_AT_ONCE))
+    numbers = _repeated(builder, context.cast(builder, args[first], arg_types[first], types.uint32), LISTED_AT_ONCE)
+    place = _place(context, builder, arg_types, args, 0, (1,), LISTED_AT_ONCE)
+    builder.store(builder.add(numbers, listed), place, align=_itemsize(arg_types[0]))
+    return builder.add(args[1], builder.zext(builder.ctpop(pattern), args[1].type))
 
 
 def _place(context, builder, arg_types, args, array: int, indices: tuple[int, ...], n: int) -> ir.Value:

@@ -19,8 +19,6 @@ from sonolens.sae.model import EPS
 class RowTerms(NamedTuple):
     """Numbers of each frame of a chunk, in the dtype of the weights; buffers that are filled."""
 
-    hidden_sum: Tensor  # (b,) Σ h
-    hidden_square_sum: Tensor  # (b,) Σ h²
     inverse_rms: Tensor  # (b,) r
     residual: Tensor  # (b, D) e, the loss's derivative by x̂
     scaled_residual: Tensor  # (b, D) r e
@@ -31,12 +29,12 @@ class RowTerms(NamedTuple):
     @staticmethod
     def empty(n_frames: int, d_latent: int, like: Tensor) -> "RowTerms":
         """Buffers for `n_frames`, of the dtype and on the device of `like`."""
-        widths = ((), (), (), (d_latent,), (d_latent,), (d_latent,), (), ())
+        widths = ((), (d_latent,), (d_latent,), (d_latent,), (), ())
         return RowTerms(*(like.new_empty(n_frames, *width) for width in widths))
 
-    def first(self, n_frames: int) -> "RowTerms":
-        """Those of the first `n_frames`."""
-        return RowTerms(*(term[:n_frames] for term in self))
+    def rows(self, first: int, n_frames: int) -> "RowTerms":
+        """Those of `n_frames` frames from the `first` on."""
+        return RowTerms(*(term[first : first + n_frames] for term in self))
 
 
 class Objective(NamedTuple):
@@ -64,22 +62,26 @@ def relu_with_sums(h: Tensor, bias: Tensor, sums: Tensor, square_sums: Tensor) -
 def frame_terms(
     decoded: Tensor,
     x: Tensor,
+    hidden_sum: Tensor,
+    hidden_square_sum: Tensor,
     b_dec: Tensor,
     b_dec_gradient: Tensor,
     terms: RowTerms,
     n_features: int,
     given: Objective,
 ) -> tuple[float | Tensor, float | Tensor]:
-    """Fills the rest of `terms` from decoded = W_dec h (b, D) and the frames x (b, D), and adds to ∂L/∂b_dec (D,).
+    """Fills `terms` from decoded = W_dec h (b, D), the frames x (b, D), and Σ h and Σ h² of each (b,).
 
-    Returns the sums over the frames of ‖x − x̂‖² and of ‖·‖₁.
+    Adds to ∂L/∂b_dec (D,). Returns the sums over the frames of ‖x − x̂‖² and of ‖·‖₁.
     """
     if has_kernels(x):
-        arrays = [tensor.numpy() for tensor in (decoded, x, b_dec, b_dec_gradient, *terms)]
+        arrays = [
+            tensor.numpy() for tensor in (decoded, x, hidden_sum, hidden_square_sum, b_dec, b_dec_gradient, *terms)
+        ]
         return loops.frame_terms(*arrays, n_features, EPS, *given)
-    torch.rsqrt(terms.hidden_square_sum / n_features + EPS, out=terms.inverse_rms)
+    torch.rsqrt(hidden_square_sum / n_features + EPS, out=terms.inverse_rms)
     r = terms.inverse_rms[:, None]
-    l1_hidden = terms.hidden_sum[:, None]
+    l1_hidden = hidden_sum[:, None]
     decoded = decoded * r  # x̂ − b_dec
     residual = decoded + b_dec - x
     e = torch.mul(residual, given.share, out=terms.residual)

@@ -18,8 +18,9 @@ the small matrices x̂, e and x. Five matrix products remain, and ∂L/∂x, whi
 Why it is fast: the three hidden-size tensors of autograd (h, f, their gradients), (B, F), stream through main memory
 a dozen times a step and are allocated anew each time. Here two buffers of (b, F) are kept and stay in cache, and what
 lies between the products is one pass before and one after (`elementwise.py`). Where few codes are above 0, as training
-makes them, only these are multiplied (`sparse_products.py`); each chunk is counted for itself. On several cores each
-takes every n-th chunk, with buffers and sums of its own, since a product of so few rows is not worth sharing.
+makes them, only these are multiplied (`sparse_products.py`); each chunk is counted for itself, and the gradients of
+several are added up together. On several cores each takes a part of the batch, with buffers and sums of its own, since
+a product of so few rows is not worth sharing.
 
 Products in bf16: weights, sums and whatever is of the width of a frame stay in fp32; h, g and the copies of the weights
 that are multiplied are bf16, and so are a chunk's products before they are added up. Where only codes above 0 are
@@ -86,16 +87,17 @@ class ChunkedGradients:
         model = self.model
         weights = _Weights(*(weight.detach() for weight in (model.W_enc, model.b_enc, model.W_dec.T, model.b_dec)))
         multiplied = weights.rounded_to(self.dtype)
-        chunks = x.split(self._even_chunk_frames(len(x)))
-        first, *others = self._workers[: len(chunks)]
-        n_shares = len(others) + 1
+        chunk_frames = self._even_chunk_frames(len(x))
+        n_chunks = -(-len(x) // chunk_frames)
+        shares = x.split(chunk_frames * -(-n_chunks // len(self._workers)))
+        first, *others = self._workers[: len(shares)]
         running = [
-            self._pool.submit(worker.accumulate, chunks[number::n_shares], weights, multiplied, given)
-            for number, worker in enumerate(others, 1)
+            self._pool.submit(worker.accumulate, share, chunk_frames, weights, multiplied, given)
+            for worker, share in zip(others, shares[1:], strict=True)
         ]
-        sums = first.accumulate(chunks[::n_shares], weights, multiplied, given)
-        for share in running:
-            sums += share.result()
+        sums = first.accumulate(shares[0], chunk_frames, weights, multiplied, given)
+        for other in running:
+            sums += other.result()
         for other in others:
             first.total.add(other.total)
         return sums
@@ -129,53 +131,88 @@ class _Worker:
         self._gradient = torch.empty_like(self._hidden)
         self._product = W_enc.new_empty(n_frames, model.d_latent, dtype=dtype)
         self._decoded = self._product.to(W_enc.dtype)  # the same buffer, but in bf16
-        self._terms = RowTerms.empty(n_frames, model.d_latent, W_enc)
         self._active = ActiveCodesOfTraining(self._hidden, model.d_latent, W_enc.dtype)
+        self._terms = RowTerms.empty(self._active.most_frames, model.d_latent, W_enc)  # of chunks that are listed, too
+        self._hidden_sums = W_enc.new_empty(2, n_frames)
         self._most_active = most_active(model.d_latent, dtype)
+        self._n_expected: int | None = None  # codes above 0 of the next chunk, if few
         # both matrices (F, D), as those of the model lie: what is listed feature by feature is summed row by row
         self.total = _Weights(*(torch.zeros_like(weight) for weight in (W_enc, b_enc, W_enc, b_dec)))
         self.n_active = torch.zeros(0)
 
     @torch.no_grad()
     def accumulate(
-        self, chunks: tuple[Tensor, ...], weights: _Weights, multiplied: _Weights, given: Objective
+        self, x: Tensor, chunk_frames: int, weights: _Weights, multiplied: _Weights, given: Objective
     ) -> Tensor:
-        """Sum the gradients of `chunks` anew; the sums over their frames of ‖x − x̂‖² and ‖·‖₁, (2,).
+        """Sum the gradients of the frames x (n, D) anew; the sums over these of ‖x − x̂‖² and ‖·‖₁, (2,).
 
         multiplied: the weights in the dtype of the large products.
         """
         for gradient in self.total:
             gradient.zero_()
+        self._active.clear()
+        self._n_expected = None
         square_total, l1_total = 0.0, 0.0  # numbers, or tensors on a GPU, which nothing waits for here
-        for number, chunk in enumerate(chunks):
-            square_sum, l1_sum = self._add_chunk(chunk, weights, multiplied, given)
+        for first_frame in range(0, len(x), chunk_frames):
+            frames = slice(first_frame, first_frame + chunk_frames)
+            square_sum, l1_sum = self._add_chunk(x, frames, weights, multiplied, given)
             square_total, l1_total = square_total + square_sum, l1_total + l1_sum
-            if number == 0:
-                counted = self._hidden[: min(len(chunk), COUNTED_FRAMES)]
+            if first_frame == 0:
+                counted = self._hidden[: min(len(x), chunk_frames, COUNTED_FRAMES)]
                 # as floats, whose sum is the fastest; in bf16 it is exact up to 256
                 self.n_active = torch.gt(counted, 0, out=self._gradient[: len(counted)]).sum(dim=0).long()
+        self._add_listed_gradients(x, weights)
         like = {"dtype": weights.b_dec.dtype, "device": weights.b_dec.device}
         return torch.stack([torch.as_tensor(total, **like) for total in (square_total, l1_total)])
 
     def _add_chunk(
-        self, x: Tensor, weights: _Weights, multiplied: _Weights, given: Objective
+        self, x: Tensor, frames: slice, weights: _Weights, multiplied: _Weights, given: Objective
     ) -> tuple[float | Tensor, float | Tensor]:
-        """Add the gradient of a chunk x (b, D); the sums over its frames of ‖x − x̂‖² and ‖·‖₁."""
-        h, terms = self._hidden[: len(x)], self._terms.first(len(x))
-        torch.mm(x.to(self.dtype), multiplied.W_enc.T, out=h)
-        n_active = relu_with_sums(h, weights.b_enc, terms.hidden_sum, terms.hidden_square_sum)
-        is_sparse = n_active < self._most_active * h.numel()
-        if is_sparse:
-            self._active.take(h)
-            decoded = self._active.times(weights.W_dec_t, self._decoded[: len(x)])
+        """Add the gradient of a chunk, the `frames` of x, or list what it takes; the sums over its frames of ‖x − x̂‖²
+        and ‖·‖₁.
+        """
+        chunk = x[frames]
+        h, hidden_sums = self._hidden[: len(chunk)], self._hidden_sums[:, : len(chunk)]
+        torch.mm(chunk.to(self.dtype), multiplied.W_enc.T, out=h)
+        is_listed = self._activate(h, hidden_sums, x[: frames.start], weights)
+        if is_listed:
+            terms = self._terms.rows(self._active.n_frames - len(chunk), len(chunk))
+            decoded = self._active.times(weights.W_dec_t, self._decoded[: len(chunk)])
         else:
-            decoded = torch.mm(h, multiplied.W_dec_t, out=self._product[: len(x)]).to(x.dtype)
-        sums = frame_terms(decoded, x, weights.b_dec, self.total.b_dec, terms, h.shape[1], given)
-        if is_sparse:
-            self._active.add_gradients(weights.W_dec_t, x, terms, *self.total[:3])
-        else:
+            terms = self._terms.rows(0, len(chunk))
+            decoded = torch.mm(h, multiplied.W_dec_t, out=self._product[: len(chunk)]).to(x.dtype)
+        sums = frame_terms(decoded, chunk, *hidden_sums, weights.b_dec, self.total.b_dec, terms, h.shape[1], given)
+        if not is_listed:
             self._add_gradients(h, multiplied.W_dec_t, terms)
         return sums
+
+    def _activate(self, z: Tensor, hidden_sums: Tensor, x: Tensor, weights: _Weights) -> bool:
+        """List the codes h = ReLU(z + b_enc) above 0 of the chunk that follows the frames x, or set z to h if too many
+        are above 0; which of both. Fills Σ h and Σ h² of each frame.
+
+        After a chunk of few, few are expected, and h is not formed. In the first chunk of a batch nothing is expected,
+        so that rounding does not depend on what was trained before.
+        """
+        if self._n_expected is not None:
+            if not self._active.have_room(self._n_expected):
+                self._add_listed_gradients(x, weights)
+            if self._active.take_activated(z, weights.b_enc, hidden_sums):
+                return True
+        n_active = relu_with_sums(z, weights.b_enc, *hidden_sums)
+        is_sparse = n_active < self._most_active * z.numel()
+        if not (is_sparse and self._active.have_room(n_active)):
+            self._add_listed_gradients(x, weights)
+        if is_sparse:
+            self._active.take(z)
+        self._n_expected = n_active + n_active // 10 if is_sparse and z.dtype == hidden_sums.dtype else None
+        return is_sparse
+
+    def _add_listed_gradients(self, x: Tensor, weights: _Weights) -> None:
+        """Of the codes that are listed, which are those of the last frames of x."""
+        n_frames = self._active.n_frames
+        if n_frames:
+            x, terms = x[len(x) - n_frames :], self._terms.rows(0, n_frames)
+            self._active.add_gradients(weights.W_dec_t, x, terms, *self.total[:3])
 
     def _add_gradients(self, h: Tensor, W_dec_t: Tensor, terms: RowTerms) -> None:
         total, g = self.total, self._gradient[: len(h)]

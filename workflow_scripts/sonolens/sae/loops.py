@@ -15,6 +15,7 @@ from sonolens.lanes import (
     four_of,
     last_of,
     list_nonzero,
+    list_positive,
     load,
     store,
     store_sums,
@@ -46,7 +47,7 @@ def relu_with_sums(h, bias, sums, square_sums):
 
 @kernel(**_FAST)
 def frame_terms(
-    decoded, x, b_dec, b_dec_gradient, hidden_sum, hidden_square_sum, inverse_rms, residual, scaled_residual,
+    decoded, x, hidden_sum, hidden_square_sum, b_dec, b_dec_gradient, inverse_rms, residual, scaled_residual,
     scaled_frame, addend, factor, n_features, eps, slope, share, is_normalised,
 ):  # fmt: skip
     n_frames, d_latent = x.shape
@@ -136,9 +137,12 @@ def where_active_bf16(g, h, addend, factor, inverse_rms, b_enc_gradient):
 
 @kernel
 def list_active(bits, tile_features, starts, feature):
-    """Features of the codes that are not 0, tile by tile; bits: (b, F) the codes as unsigned integers."""
+    """Features of the codes that are not 0, tile by tile; bits: (b, F) the codes as unsigned integers.
+
+    They are listed from starts[0] on.
+    """
     n_frames, n_features = bits.shape
-    n_listed = np.uint64(0)
+    n_listed = starts[0]
     n_starts = 1
     for first in range(0, n_features, tile_features):
         last = min(first + tile_features, n_features)
@@ -151,6 +155,42 @@ def list_active(bits, tile_features, starts, feature):
                 n_listed += np.uint64(bits[i, j] != 0)
             starts[n_starts] = n_listed
             n_starts += 1
+
+
+@kernel(**_FAST)
+def list_activated(z, bias, tile_features, most, starts, feature, value, sums, square_sums):
+    """Features and values of h = ReLU(z + bias) above 0, which is not formed, as `list_active` and `values` list them;
+    and Σ h and Σ h² of each frame. z: (b, F). Returns whether they certainly are not more than `most`.
+    """
+    zero = z.dtype.type(0)
+    n_frames, n_features = z.shape
+    n_listed = starts[0]
+    end = n_listed + np.uint64(most)
+    n_starts = 1
+    sums[:], square_sums[:] = zero, zero
+    for first in range(0, n_features, tile_features):
+        last = min(first + tile_features, n_features)
+        last_by_eight = last - (last - first) % LISTED_AT_ONCE
+        for i in range(n_frames):
+            if n_listed + np.uint64(last - first) > end:
+                return False
+            begin = n_listed
+            for j in range(first, last_by_eight, LISTED_AT_ONCE):
+                n_listed = list_positive(feature, n_listed, z, bias, i, j)
+            for j in range(last_by_eight, last):
+                feature[n_listed] = j
+                n_listed += np.uint64(not (z[i, j] + bias[j] <= zero))
+            total, square_total = zero, zero
+            for k in range(begin, n_listed):
+                h = z[i, feature[k]] + bias[feature[k]]
+                value[k] = h
+                total += h
+                square_total += h * h
+            sums[i] += total
+            square_sums[i] += square_total
+            starts[n_starts] = n_listed
+            n_starts += 1
+    return True
 
 
 @kernel
@@ -241,7 +281,7 @@ def _gradients_of_codes(starts, feature, h, g, W_dec_t, e, addend, factor, inver
     for i in range(n_frames):
         k, last = starts[i], starts[i + 1]
         while k < last:
-            # beyond this frame's codes those of the next, whose turn comes later
+            # beyond this frame's codes there are those whose turn comes later, or of a tile that is done with
             others = four_of(feature, k)
             sums = (zeros(e), zeros(e), zeros(e), zeros(e))
             for column in range(0, n_columns - n_rest, LANES):
@@ -256,22 +296,31 @@ def _gradients_of_codes(starts, feature, h, g, W_dec_t, e, addend, factor, inver
 
 
 @kernel
-def _list_by_feature(starts, feature, h, g, first_feature, ends, frame, h_by_feature, g_by_feature):
-    """A tile's lists once more, feature by feature (a counting sort)."""
-    ends[:] = 0
+def _count_by_feature(starts, feature, first_feature, counts):
+    """Add the number of a tile's codes to that of each feature."""
     for k in range(starts[0], starts[-1]):
-        ends[feature[k] - first_feature] += np.uint64(1)
+        counts[feature[k] - first_feature] += np.uint64(1)
+
+
+@kernel
+def _places_of(counts):
+    """counts ← where the first of each feature goes."""
     n_before = np.uint64(0)
-    for j in range(len(ends)):
-        n_here = ends[j]
-        ends[j] = n_before  # where the next of this feature goes; at last, where they end
+    for j in range(len(counts)):
+        n_here = counts[j]
+        counts[j] = n_before
         n_before += n_here
+
+
+@kernel
+def _list_by_feature(starts, feature, h, g, first_feature, first_frame, places, frame, h_by_feature, g_by_feature):
+    """A tile's lists once more, feature by feature (a counting sort); places ← where the next of each feature goes."""
     for i in range(len(starts) - 1):
         for k in range(starts[i], starts[i + 1]):
             j = feature[k] - first_feature
-            place = ends[j]
-            ends[j] = place + np.uint64(1)
-            frame[place], h_by_feature[place], g_by_feature[place] = i, h[k], g[k]
+            place = places[j]
+            places[j] = place + np.uint64(1)
+            frame[place], h_by_feature[place], g_by_feature[place] = first_frame + i, h[k], g[k]
 
 
 @kernel(**_FAST)
@@ -286,15 +335,19 @@ def _add_rows_of_features(total, first_feature, ends, frame, value, rows):
 def list_by_feature(tile_features, starts, feature, h, ends, frame, h_by_feature):
     """The lists once more, tile by tile, in a tile feature by feature."""
     n_frames = (len(starts) - 1) // -(-len(ends) // tile_features)
+    ends[:] = 0
     for tile, first in enumerate(range(0, len(ends), tile_features)):
         here = starts[tile * n_frames : (tile + 1) * n_frames + 1]
         n_before = here[0]
+        ends_here = ends[first : first + tile_features]
+        _count_by_feature(here, feature, np.uint32(first), ends_here)
+        _places_of(ends_here)
         by_feature = (
             frame[n_before:],
             h_by_feature[n_before:],
             h_by_feature[n_before:],
         )  # no g: h once more, in its place
-        _list_by_feature(here, feature, h, h, np.uint32(first), ends[first : first + tile_features], *by_feature)
+        _list_by_feature(here, feature, h, h, np.uint32(first), 0, ends_here, *by_feature)
 
 
 @kernel(**_FAST)
@@ -308,15 +361,31 @@ def add_products(tile_features, starts, ends, frame, h_by_feature, rows, total):
 
 @kernel(**_FAST)
 def add_gradients(
-    tile_features, starts, feature, h, g, ends, frame, h_by_feature, g_by_feature, W_dec_t, x, e, scaled_e,
-    addend, factor, inverse_rms, W_enc_sum, b_enc_sum, W_dec_t_sum,
+    tile_features, chunk_frames, starts, feature, h, g, ends, frame, h_by_feature, g_by_feature, W_dec_t, x, e,
+    scaled_e, addend, factor, inverse_rms, W_enc_sum, b_enc_sum, W_dec_t_sum,
 ):  # fmt: skip
-    n_frames, n_features = len(x), len(W_dec_t)
-    for tile, first in enumerate(range(0, n_features, tile_features)):
-        here = starts[tile * n_frames : (tile + 1) * n_frames + 1]
-        ends_here = ends[: min(tile_features, n_features - first)]
-        _gradients_of_codes(here, feature, h, g, W_dec_t, e, addend, factor, inverse_rms)
-        _list_by_feature(here, feature, h, g, np.uint32(first), ends_here, frame, h_by_feature, g_by_feature)
+    """Of chunks of frames that follow each other, with `chunk_frames` frames and lists `starts` each."""
+    for tile, first in enumerate(range(0, len(W_dec_t), tile_features)):
+        ends_here = ends[: min(tile_features, len(W_dec_t) - first)]
+        ends_here[:] = 0
+        first_frame = 0
+        for chunk in range(len(chunk_frames)):
+            n_frames = chunk_frames[chunk]
+            here = starts[chunk, tile * n_frames : (tile + 1) * n_frames + 1]
+            those = slice(first_frame, first_frame + n_frames)
+            _gradients_of_codes(
+                here, feature, h, g, W_dec_t, e[those], addend[those], factor[those], inverse_rms[those]
+            )
+            _count_by_feature(here, feature, np.uint32(first), ends_here)
+            first_frame += n_frames
+        _places_of(ends_here)
+        first_frame = 0
+        for chunk in range(len(chunk_frames)):
+            n_frames = chunk_frames[chunk]
+            here = starts[chunk, tile * n_frames : (tile + 1) * n_frames + 1]
+            by_feature = (ends_here, frame, h_by_feature, g_by_feature)
+            _list_by_feature(here, feature, h, g, np.uint32(first), first_frame, *by_feature)
+            first_frame += n_frames
         _add_rows_of_features(W_dec_t_sum, first, ends_here, frame, h_by_feature, scaled_e)
         _add_rows_of_features(W_enc_sum, first, ends_here, frame, g_by_feature, x)
         begin = np.uint64(0)

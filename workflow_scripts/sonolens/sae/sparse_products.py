@@ -22,6 +22,14 @@ from sonolens.sae.elementwise import RowTerms, array
 
 # Of W_decᵀ, the rows of a tile: so that it stays in the second cache beside what is summed
 TILE_BYTES = 256 << 10
+# Of the frames whose gradients are added up together, (n, D), which are read in the order of the features
+FRAMES_BYTES = 512 << 10
+
+
+def frames_together(chunk_frames: int, d_latent: int, dtype: torch.dtype) -> int:
+    """Of how many frames, in chunks of `chunk_frames`, active codes are listed before their gradients are added up."""
+    n_chunks = FRAMES_BYTES // (chunk_frames * d_latent * dtype.itemsize)
+    return chunk_frames * max(n_chunks, 1)
 
 
 def most_active(n_columns: int, dtype: torch.dtype) -> float:
@@ -52,7 +60,8 @@ class ActiveCodes:
         self._number = array(torch.empty(0, dtype=dtype)).dtype
         self._tile_features = min(max(TILE_BYTES // (n_columns * self._number.itemsize), LISTED_AT_ONCE), n_features)
         self._n_tiles = -(-n_features // self._tile_features)
-        self._most = int(most_active(n_columns, h.dtype) * n_frames * n_features)
+        self._most_share = most_active(n_columns, h.dtype)
+        self._most = int(self._most_share * n_frames * n_features)
         self._starts = np.zeros(self._n_tiles * n_frames + 1, np.uint64)  # of each frame's in the lists, tile by tile
         self._feature = np.zeros(self._most + LISTED_AT_ONCE, np.uint32)
         self._h = np.empty(self._most + LISTED_AT_ONCE, self._number)
@@ -61,6 +70,9 @@ class ActiveCodes:
     def take(self, h: Tensor) -> None:
         """List the codes h (b, F), of which a share less than `most_active` is above 0, until the next are taken."""
         self._n_frames, self._is_by_feature = len(h), False
+        self._list(h)
+
+    def _list(self, h: Tensor) -> None:
         loops.list_active(array(h).view(f"u{h.element_size()}"), self._tile_features, self._here(), self._feature)
         run = loops.values_bf16 if h.dtype == torch.bfloat16 else loops.values
         run(array(h), self._here(), self._feature, self._h)
@@ -85,27 +97,74 @@ class ActiveCodes:
 
 
 class ActiveCodesOfTraining(ActiveCodes):
-    """The same with what training adds up.
+    """The same of several chunks that follow each other, with what training adds up.
 
-    Memory: 12 bytes for each of at most a share, `most_active`, of the codes, and 12 for each of a tile's.
+    The sums of the gradients are read and written once for all these chunks: where few codes are above 0, that is more
+    work than adding the few. How many chunks are taken together is a matter of the room for one with many above 0.
+
+    Memory: 12 bytes for each of at most a share, `most_active`, of the codes of a chunk, and 12 for each of a tile's.
     """
 
     def __init__(self, h: Tensor, d_latent: int, dtype: torch.dtype):
         super().__init__(h, d_latent, dtype)
-        most_of_tile = min(self._most, len(h) * self._tile_features)
+        self.most_frames = frames_together(len(h), d_latent, dtype)
+        most_of_tile = min(self._most, self.most_frames * self._tile_features)
         self._g = np.empty_like(self._h)
         self._ends = np.empty(self._tile_features, np.uint64)  # of each feature's in a tile's lists by feature
         self._frame = np.empty(most_of_tile, np.uint32)
         self._h_by_feature, self._g_by_feature = (np.empty(most_of_tile, self._number) for _ in range(2))
+        self._all_starts = np.zeros((-(-self.most_frames // len(h)), len(self._starts)), np.uint64)  # chunk by chunk
+        self._chunk_frames = np.zeros(len(self._all_starts), np.int64)
+        self.clear()
+
+    def clear(self) -> None:
+        """Take no chunk as taken."""
+        self._n_chunks, self.n_frames, self._n_listed = 0, 0, 0
+
+    def have_room(self, n_active: int) -> bool:
+        """For one more chunk, of which `n_active` codes are above 0."""
+        return self._n_chunks < len(self._all_starts) and self._n_listed + n_active <= self._most
+
+    def take(self, h: Tensor) -> None:
+        """List the codes h (b, F) of the next chunk, for which there has to be room."""
+        self._begin(len(h))
+        self._list(h)
+        self._end()
+
+    def take_activated(self, z: Tensor, bias: Tensor, hidden_sums: Tensor) -> bool:
+        """List the codes h = ReLU(z + bias) of the next chunk, without forming h; fills Σ h and Σ h² of each frame,
+        (2, b). z: (b, F), of the dtype of what is summed.
+
+        Returns whether this was done: not if there may not be room, or nearly a share `most_active` is above 0.
+        """
+        self._begin(len(z))
+        most = min(int(self._most_share * z.numel()), self._most - self._n_listed)
+        lists = (self._here(), self._feature, self._h)
+        is_done = loops.list_activated(z.numpy(), bias.numpy(), self._tile_features, most, *lists, *hidden_sums.numpy())
+        if is_done:
+            self._end()
+        return is_done
+
+    def _begin(self, n_frames: int) -> None:
+        self._n_frames = self._chunk_frames[self._n_chunks] = n_frames
+        self._starts = self._all_starts[self._n_chunks]
+        self._starts[0] = self._n_listed
+
+    def _end(self) -> None:
+        self._n_listed = int(self._here()[-1])
+        self._n_chunks += 1
+        self.n_frames += self._n_frames
 
     def add_gradients(
         self, W_dec_t: Tensor, x: Tensor, terms: RowTerms, W_enc: Tensor, b_enc: Tensor, W_dec_t_sum: Tensor
     ) -> None:
-        """Add to the sums of the gradients W_enc (F, D), b_enc (F,) and that of W_decᵀ (F, D), of the frames x (b, D)
-        whose codes are listed.
+        """Add to the sums of the gradients W_enc (F, D), b_enc (F,) and that of W_decᵀ (F, D), of the frames x
+        (n_frames, D) of all chunks that were taken; none is, afterwards.
         """
-        lists = (self._here(), self._feature, self._h, self._g)
+        lists = (self._all_starts, self._feature, self._h, self._g)
         by_feature = (self._ends, self._frame, self._h_by_feature, self._g_by_feature)
         of_frames = (x, terms.residual, terms.scaled_residual, terms.addend, terms.factor, terms.inverse_rms)
         arrays = (tensor.numpy() for tensor in (W_dec_t, *of_frames, W_enc, b_enc, W_dec_t_sum))
-        loops.add_gradients(self._tile_features, *lists, *by_feature, *arrays)
+        chunk_frames = self._chunk_frames[: self._n_chunks]
+        loops.add_gradients(self._tile_features, chunk_frames, *lists, *by_feature, *arrays)
+        self.clear()
