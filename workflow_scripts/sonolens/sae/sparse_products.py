@@ -69,10 +69,11 @@ class ActiveCodes:
 
     def take(self, h: Tensor) -> None:
         """List the codes h (b, F), of which a share less than `most_active` is above 0, until the next are taken."""
-        self._n_frames, self._is_by_feature = len(h), False
+        self._n_frames = len(h)
         self._list(h)
 
     def _list(self, h: Tensor) -> None:
+        self._is_by_feature = False
         loops.list_active(array(h).view(f"u{h.element_size()}"), self._tile_features, self._here(), self._feature)
         run = loops.values_bf16 if h.dtype == torch.bfloat16 else loops.values
         run(array(h), self._here(), self._feature, self._h)
@@ -138,6 +139,7 @@ class ActiveCodesOfTraining(ActiveCodes):
         Returns whether this was done: not if there may not be room, or nearly a share `most_active` is above 0.
         """
         self._begin(len(z))
+        self._is_by_feature = False
         most = min(int(self._most_share * z.numel()), self._most - self._n_listed)
         lists = (self._here(), self._feature, self._h)
         is_done = loops.list_activated(z.numpy(), bias.numpy(), self._tile_features, most, *lists, *hidden_sums.numpy())
