@@ -231,6 +231,21 @@ def test_several_chunks_of_few_active_codes_in_bf16(monkeypatch, listed, added_f
     assert len(listed) == 3 and listed.n_without_forming == 0 and added_frames == [96]
 
 
+@pytest.mark.parametrize(
+    ("has_matrix_units", "share", "together"),
+    [(False, 0.12, [64, 32]), (True, 0.12, []), (True, 0.07, [96])],  # room is for a quarter of a chunk in both cases
+)
+def test_matrix_units_multiply_all_codes_in_bf16_where_fewer_are_active(
+    monkeypatch, added_frames, has_matrix_units, share, together
+):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_matrix_units)
+    monkeypatch.setattr(gradients, "chunk_frames", lambda *given: 32)
+    x = torch.randn(32, 64, generator=torch.Generator().manual_seed(0)).repeat(3, 1)
+    model = with_few_active(model_of(64, 256, 0, torch.float32), x, share)
+    gradients.ChunkedGradients(model, "normalised", torch.zeros(256, dtype=torch.int64), torch.bfloat16)(x, 0.1)
+    assert added_frames == together
+
+
 @pytest.mark.parametrize("tile_features", [8, 32])
 def test_as_many_active_codes_as_there_is_room_for(listed, monkeypatch, tile_features):
     monkeypatch.setattr(sparse_products, "TILE_BYTES", tile_features * 64 * 8)

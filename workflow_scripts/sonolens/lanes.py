@@ -146,10 +146,8 @@ def list_positive(typing, to, k, rows, addends, i, j):
     def generate(context, builder, signature, args):
         place = _place(context, builder, signature.args, args, 2, (4, 5), LISTED_AT_ONCE)
         place_of_addends = _place(context, builder, signature.args, args, 3, (5,), LISTED_AT_ONCE)
-        loaded, added = (
-            builder.load(place, align=_itemsize(rows)),
-            builder.load(place_of_addends, align=_itemsize(addends)),
-        )
+        loaded = builder.load(place, align=_itemsize(rows))
+        added = builder.load(place_of_addends, align=_itemsize(addends))
         is_positive = builder.fcmp_unordered(">", builder.fadd(loaded, added), ir.Constant(loaded.type, None))
         return _listed(context, builder, signature.args, args, is_positive, 5)
 

@@ -49,7 +49,7 @@ class ChunkedGradients:
 
     In how many frames each feature is active, `n_active` (F,), is counted in passing, on the first COUNTED_FRAMES of
     each batch. Memory: for each thread three chunks of codes and the gradient of each weight, which are the first
-    thread's; in bf16 also a copy of the weights.
+    thread's, and of the frames that are added up together three times FRAMES_BYTES; in bf16 also a copy of the weights.
 
     There are as many threads as torch has when this is made. torch itself should have one while they work: its own
     threads go on spinning for a while after they were needed, on the cores that these want (`device.torch_threads`).
@@ -186,22 +186,22 @@ class _Worker:
             self._add_gradients(h, multiplied.W_dec_t, terms)
         return sums
 
-    def _activate(self, z: Tensor, hidden_sums: Tensor, x: Tensor, weights: _Weights) -> bool:
-        """List the codes h = ReLU(z + b_enc) above 0 of the chunk that follows the frames x, or set z to h if too many
-        are above 0; which of both. Fills Σ h and Σ h² of each frame.
+    def _activate(self, z: Tensor, hidden_sums: Tensor, x_before: Tensor, weights: _Weights) -> bool:
+        """List the codes h = ReLU(z + b_enc) above 0 of the chunk that follows the frames x_before, or set z to h if
+        too many are above 0; which of both. Fills Σ h and Σ h² of each frame.
 
-        After a chunk of few, few are expected, and h is not formed. In the first chunk of a batch nothing is expected,
-        so that rounding does not depend on what was trained before.
+        After a chunk of few, no more than a tenth more are expected, and h is not formed. In the first chunk of a batch
+        nothing is expected, so that rounding does not depend on what was trained before.
         """
         if self._n_expected is not None:
             if not self._active.have_room(self._n_expected):
-                self._add_listed_gradients(x, weights)
+                self._add_listed_gradients(x_before, weights)
             if self._active.take_activated(z, weights.b_enc, hidden_sums):
                 return True
         n_active = relu_with_sums(z, weights.b_enc, *hidden_sums)
         is_sparse = n_active < self._most_active * z.numel()
         if not (is_sparse and self._active.have_room(n_active)):
-            self._add_listed_gradients(x, weights)
+            self._add_listed_gradients(x_before, weights)
         if is_sparse:
             self._active.take(z)
         self._n_expected = n_active + n_active // 10 if is_sparse and z.dtype == hidden_sums.dtype else None

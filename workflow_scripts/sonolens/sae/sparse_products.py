@@ -71,11 +71,10 @@ class ActiveCodes:
 
     def take(self, h: Tensor) -> None:
         """List the codes h (b, F), of which a share less than `most_active` is above 0, until the next are taken."""
-        self._n_frames = len(h)
+        self._n_frames, self._is_by_feature = len(h), False
         self._list(h)
 
     def _list(self, h: Tensor) -> None:
-        self._is_by_feature = False
         loops.list_active(array(h).view(f"u{h.element_size()}"), self._tile_features, self._here(), self._feature)
         run = loops.values_bf16 if h.dtype == torch.bfloat16 else loops.values
         run(array(h), self._here(), self._feature, self._h)
@@ -105,7 +104,8 @@ class ActiveCodesOfTraining(ActiveCodes):
     The sums of the gradients are read and written once for all these chunks: where few codes are above 0, that is more
     work than adding the few. How many chunks are taken together is a matter of the room for one with many above 0.
 
-    Memory: 12 bytes for each of at most a share, `most_active`, of the codes of a chunk, and 12 for each of a tile's.
+    Memory: 12 bytes for each of at most a share, `most_active`, of the codes of a chunk, and 12 for each of a tile's,
+    however many chunks are taken together.
     """
 
     def __init__(self, h: Tensor, d_latent: int, dtype: torch.dtype):
@@ -141,7 +141,6 @@ class ActiveCodesOfTraining(ActiveCodes):
         Returns whether this was done: not if there may not be room, or nearly a share `most_active` is above 0.
         """
         self._begin(len(z))
-        self._is_by_feature = False
         most = min(int(self._most_share * z.numel()), self._most - self._n_listed)
         lists = (self._here(), self._feature, self._h)
         is_done = loops.list_activated(z.numpy(), bias.numpy(), self._tile_features, most, *lists, *hidden_sums.numpy())
